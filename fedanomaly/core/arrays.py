@@ -1,0 +1,110 @@
+"""Named arrays: the wire format, the file format and the model. Whoever receives them checks them here."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedanomaly.core.errors import InvalidArrays
+
+Array = npt.NDArray[Any]
+Arrays = dict[str, Array]
+
+_PLAIN_KINDS = "biufU"  # no objects, no void: nothing that needs a pickle
+
+
+def digest(arrays: Mapping[str, Array]) -> str:
+    """Return the SHA-256 of names, dtypes, shapes and bytes, independent of the dict's order."""
+    sha = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        sha.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
+        sha.update(array.tobytes())
+    return sha.hexdigest()
+
+
+def require(
+    arrays: Mapping[str, Array],
+    name: str,
+    *,
+    kind: str,
+    shape: tuple[int | None, ...],
+    low: float | None = None,
+    high: float | None = None,
+) -> Array:
+    """Return ``arrays[name]`` after checking it, or raise :class:`InvalidArrays` in one sentence.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+        What was received.
+    name : str
+        Which array is wanted.
+    kind : str
+        Allowed dtype kinds (``"f"``, ``"iu"``, ``"U"``).
+    shape : tuple of int or None
+        Expected shape; ``None`` leaves an axis free.
+    low, high : float, optional
+        Inclusive bounds of every value. Floating-point values must be finite in any case.
+    """
+    if name not in arrays:
+        raise InvalidArrays(f"array {name!r} is missing (received: {sorted(arrays) or 'nothing'})")
+    array = arrays[name]
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in kind:
+        found = getattr(array, "dtype", type(array).__name__)
+        raise InvalidArrays(f"array {name!r} has dtype {found}, expected kind {kind!r}")
+    if len(array.shape) != len(shape) or any(
+        want is not None and have != want for have, want in zip(array.shape, shape, strict=True)
+    ):
+        expected = tuple("any" if want is None else want for want in shape)
+        raise InvalidArrays(f"array {name!r} has shape {array.shape}, expected {expected}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise InvalidArrays(f"array {name!r} holds values that are not finite")
+    if array.size and low is not None and bool((array < low).any()):
+        raise InvalidArrays(f"array {name!r} holds values below {low}")
+    if array.size and high is not None and bool((array > high).any()):
+        raise InvalidArrays(f"array {name!r} holds values above {high}")
+    return array
+
+
+def require_only(arrays: Mapping[str, Array], names: set[str]) -> None:
+    """Raise :class:`InvalidArrays` if ``arrays`` has a name that is not in ``names``."""
+    if unknown := sorted(set(arrays) - names):
+        raise InvalidArrays(f"unknown arrays {unknown}; expected only {sorted(names)}")
+
+
+def with_prefix(arrays: Mapping[str, Array], prefix: str) -> Arrays:
+    """Return ``arrays`` with ``prefix/`` before every name."""
+    return {f"{prefix}/{name}": array for name, array in arrays.items()}
+
+
+def under_prefix(arrays: Mapping[str, Array], prefix: str) -> Arrays:
+    """Return the arrays whose name starts with ``prefix/``, without it."""
+    head = f"{prefix}/"
+    return {name[len(head) :]: array for name, array in arrays.items() if name.startswith(head)}
+
+
+def save_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Write arrays as a compressed ``.npz`` that loads with ``allow_pickle=False``, atomically."""
+    for name, array in arrays.items():
+        if array.dtype.kind not in _PLAIN_KINDS:
+            raise InvalidArrays(f"array {name!r} has dtype {array.dtype}, which needs a pickle")
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+    partial.replace(path)
+
+
+def load_arrays(path: Path) -> Arrays:
+    """Read an ``.npz`` written by :func:`save_arrays`; never unpickles."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InvalidArrays(f"{path} is not a readable model file (.npz): {error}") from error

@@ -1,0 +1,81 @@
+"""The one idea: federated training is a short list of steps, and a step has two halves."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+from fedanomaly.core.arrays import Array, Arrays
+from fedanomaly.core.keyed import Turn
+
+Answer = tuple[Turn, Arrays]
+
+
+class Step(ABC):
+    """One exchange between the server and its clients.
+
+    ``answer`` runs on a client, ``check`` and ``combine`` run on the server. Both halves see
+    nothing but named arrays, so a step runs unchanged in one process, over Flower's network
+    and inside an encrypted channel.
+    """
+
+    name: ClassVar[str]
+
+    def request(self, state: Arrays) -> Arrays:
+        """Return the part of the server's state that clients need for this step (default: none)."""
+        return {}
+
+    @abstractmethod
+    def answer(self, request: Arrays, X: Array, y: Array | None, turn: Turn) -> Arrays:
+        """Return a client's contribution.
+
+        Parameters
+        ----------
+        request : dict of ndarray
+            What :meth:`request` returned on the server. A client validates it before use.
+        X : ndarray of shape (n_rows, n_features), float64
+            The client's training rows, scaled. May have few rows, never none.
+        y : ndarray of shape (n_rows,), int8, or None
+            Labels (1 = anomaly); unsupervised steps ignore them.
+        turn : Turn
+            The only source of randomness.
+        """
+
+    @abstractmethod
+    def check(self, state: Arrays, answer: Arrays, turn: Turn) -> None:
+        """Raise :class:`~fedanomaly.core.errors.InvalidArrays` unless ``answer`` is well formed.
+
+        Must neither crash otherwise nor take unbounded time or memory, whatever a hostile client sent.
+        """
+
+
+class CollectStep(Step):
+    """A step whose answers the server must see one by one (a union of trees, prototypes)."""
+
+    @abstractmethod
+    def combine(self, state: Arrays, answers: Sequence[Answer]) -> Arrays:
+        """Return the new state from checked answers, which come in ascending order of client."""
+
+
+class AdditiveStep(Step):
+    """A step whose answers are only ever summed: fit for secure sums, encryption and noise.
+
+    Every answer has the same names, shapes and dtypes; integers stay integers.
+    """
+
+    @abstractmethod
+    def finish(self, state: Arrays, total: Arrays) -> Arrays:
+        """Return the new state from the sum of all answers."""
+
+
+class WeightsStep(Step):
+    """A step whose answers are model weights that any Flower strategy can average."""
+
+    @abstractmethod
+    def initial(self, state: Arrays) -> Arrays:
+        """Return the weights before the first round."""
+
+    @abstractmethod
+    def finish(self, state: Arrays, weights: Arrays) -> Arrays:
+        """Return the new state from the aggregated weights."""
