@@ -56,10 +56,12 @@ class Histogram:
     counts: Array
 
     @classmethod
-    def of(cls, values: npt.ArrayLike) -> Histogram:
-        """Count values; each must be finite."""
-        keys, counts = np.unique(to_keys(values), return_counts=True)
-        return cls(keys, counts.astype(np.int64))
+    def of(cls, values: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> Histogram:
+        """Count finite values, or add up their ``weights`` (float64, not negative), bin by bin."""
+        keys, inverse, counts = np.unique(to_keys(values), return_inverse=True, return_counts=True)
+        if weights is None:
+            return cls(keys, counts.astype(np.int64))
+        return cls(keys, np.bincount(inverse, np.asarray(weights, dtype=np.float64), len(keys)))
 
     @classmethod
     def sum(cls, parts: Sequence[Histogram]) -> Histogram:

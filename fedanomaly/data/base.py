@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -12,6 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fedanomaly.core.registry import Registry
+
+Progress = Callable[[str, int, int | None], None]
+"""Told (file, bytes so far, bytes in all or None) while something is downloaded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +86,10 @@ class DataRequest:
         Accept a file that breaks the published invariants, with a warning in the report.
     download : bool
         Whether an official download may be tried.
+    cache_dir : Path or None
+        Where downloads and prepared tables are kept; None = ``$FEDANOMALY_CACHE`` or the user's cache.
+    progress : callable or None
+        Told how far a download is; see :data:`Progress`.
     """
 
     path: Path | None = None
@@ -91,6 +98,8 @@ class DataRequest:
     variant: str = ""
     accept_variant: bool = False
     download: bool = True
+    cache_dir: Path | None = field(default=None, compare=False)
+    progress: Progress | None = field(default=None, compare=False, repr=False)
 
 
 class Dataset(ABC):
@@ -98,6 +107,11 @@ class Dataset(ABC):
 
     name: ClassVar[str]
     title: ClassVar[str]  # one line for the docs' table
+    takes_variant: ClassVar[bool] = False  # whether ``name:variant`` means something
+
+    def cache_key(self, request: DataRequest) -> str | None:
+        """Return all that the rows depend on, as text, or None (default): never cached."""
+        return None
 
     @abstractmethod
     def load(self, request: DataRequest) -> Table:

@@ -87,6 +87,7 @@ class Aggregation(ABC):
     title: ClassVar[str]  # one line for the docs' table
     leaks: ClassVar[str]  # one sentence: what leaves a client besides counts
     ships_rows: ClassVar[bool] = False  # training rows themselves leave the client
+    weights: ClassVar[bool] = False  # its rounds are weights that any Flower strategy can average
     personal: ClassVar[bool] = False  # every client keeps a model and a threshold of its own
 
     def __init__(self, detector: Detector) -> None:
@@ -104,6 +105,16 @@ class Aggregation(ABC):
     def model(self, state: Arrays) -> Arrays:
         """Return the detector's arrays (for :meth:`Detector.load`) that ``state`` amounts to."""
 
+    def personal_model(self, state: Arrays, client: int) -> Arrays:
+        """Return the arrays that ``client`` scores with: the common model, unless ``personal``.
+
+        Raises
+        ------
+        InvalidArrays
+            If the client has no model of its own yet.
+        """
+        return self.model(state)
+
 
 DETECTORS: Registry[type[Detector]] = Registry("detector", "fedanomaly.detectors")
 
@@ -111,6 +122,11 @@ DETECTORS: Registry[type[Detector]] = Registry("detector", "fedanomaly.detectors
 def rows_of(state: Arrays) -> Array:
     """Return training rows a client, by partition id, int64: ``state["rows"]``, always present."""
     return state["rows"]
+
+
+def features_of(state: Arrays) -> int | None:
+    """Return the number of features of every client's rows, ``state["features"]``; None if not stated."""
+    return int(state["features"].reshape(-1)[0]) if "features" in state else None
 
 
 def check_params(**named: tuple[Any, bool, str]) -> None:

@@ -1,1 +1,31 @@
-"""."""
+"""Folds, scaling, features, balancing: always fitted inside a client's training fold."""
+
+from fedanomaly.prepare.balance import BALANCERS, Balanced, balance
+from fedanomaly.prepare.features import engineer
+from fedanomaly.prepare.minmax import MinMaxScaling
+from fedanomaly.prepare.robust import RobustScaling
+from fedanomaly.prepare.rows import ClientRows, Rows, client_rows
+from fedanomaly.prepare.scaling import SCALINGS, apply_scaling, scaling_step
+from fedanomaly.prepare.split import CALIBRATION, TEST, TRAIN, assign_folds, row_hashes
+from fedanomaly.prepare.standard import MomentsScaling
+
+__all__ = [
+    "BALANCERS",
+    "CALIBRATION",
+    "SCALINGS",
+    "TEST",
+    "TRAIN",
+    "Balanced",
+    "ClientRows",
+    "MinMaxScaling",
+    "MomentsScaling",
+    "RobustScaling",
+    "Rows",
+    "apply_scaling",
+    "assign_folds",
+    "balance",
+    "client_rows",
+    "engineer",
+    "row_hashes",
+    "scaling_step",
+]

@@ -19,5 +19,5 @@ def secure_sum(answers: Iterable[Arrays]) -> Arrays:
             total = {name: array.copy() for name, array in answer.items()}
             continue
         for name, array in answer.items():
-            total[name] += array  # type: ignore[misc]
+            total[name] += array
     return total

@@ -1,0 +1,16 @@
+"""One organization: the Flower ClientApp; as a script, one client process.
+
+python client.py --client-id 3
+"""
+
+from pathlib import Path
+
+import anomaly
+from fedanomaly.federation.client_app import make_client_app
+
+app = make_client_app(anomaly)
+
+if __name__ == "__main__":
+    from fedanomaly.experiment.clients import client_main
+
+    raise SystemExit(client_main(None, Path(__file__).resolve().parent))

@@ -1,0 +1,187 @@
+"""``python -m fedanomaly``: look at a partition, list and compare runs, score rows, make test credentials."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from fedanomaly.core.errors import UserError
+from fedanomaly.experiment.launch import guarded
+from fedanomaly.experiment.options import Parser, add_run_options
+from fedanomaly.federation.config import RunConfig
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one of the commands; return the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    options = _parser().parse_args(arguments)
+    return guarded(lambda: options.work(options, Console()), options.debug)
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m fedanomaly", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
+
+    def add(name: str, help_: str, work: object) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help_, description=help_)
+        command.add_argument("--debug", action="store_true", help="show tracebacks")
+        command.set_defaults(work=work)
+        return command
+
+    split = add("partition", "Show who would hold which rows, before a run.", _partition)
+    add_run_options(split)
+    split.add_argument("--picture", metavar="FILE.png", help="also draw it")
+    runs = add("runs", "List the runs in a folder.", _runs)
+    runs.add_argument("folder", nargs="?", default="results", help="folder that holds runs (results)")
+    both = add("compare", "Put two runs side by side.", _compare)
+    both.add_argument("first", help="a run's folder")
+    both.add_argument("second", help="another run's folder")
+    score = add("score", "Apply a saved model to new rows.", _score)
+    score.add_argument("model", help="a run's model.npz")
+    score.add_argument("rows", help="CSV or parquet file with the model's features as columns")
+    score.add_argument("--out", metavar="FILE.csv", help="where to write the scores (standard output)")
+    report = add("report", "Write the report of a run once more.", _report)
+    report.add_argument("run", help="a run's folder")
+    keys = add("credentials", "Make a test CA, a server certificate and client keys.", _credentials)
+    keys.add_argument("folder", help="folder to make")
+    keys.add_argument("--clients", type=int, default=5, help="number of client keys (5)")
+    keys.add_argument("--hosts", nargs="*", default=[], help="the server's names besides localhost")
+    return parser
+
+
+def _partition(options: argparse.Namespace, console: Console) -> int:
+    from fedanomaly.federation.layout import layout
+    from fedanomaly.partition import PARTITIONERS, summarise
+
+    known = set(RunConfig.__dataclass_fields__)
+    given = {key: value for key, value in vars(options).items() if key in known and value is not None}
+    config = RunConfig.from_mapping(given, "the command line")
+    held = layout(config)
+    summary = summarise(held.table, held.indices)
+    if warning := PARTITIONERS.get(config.partition).warning:
+        console.print(f"note: {warning}", style="yellow", soft_wrap=True)
+    _show(console, summary.rows(), f"{config.data}, partition {config.partition}, seed {config.seed}")
+    for name, value in summary.overall().items():
+        console.print(f"{name.replace('_', ' ')}: {value:.4f}", highlight=False)
+    if options.picture:
+        from fedanomaly.evaluation.plots import partition_picture
+
+        picture = partition_picture(summary, Path(options.picture))
+        console.print(f"picture: {picture}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _runs(options: argparse.Namespace, console: Console) -> int:
+    from fedanomaly.experiment.store import list_runs
+
+    listed = list_runs(Path(options.folder))
+    if not listed:
+        console.print(f"no runs in {options.folder}")
+        return 0
+    _show(console, listed, f"{len(listed)} runs in {options.folder}")
+    return 0
+
+
+def _compare(options: argparse.Namespace, console: Console) -> int:
+    from fedanomaly.experiment.store import compare
+
+    differing, figures = compare(Path(options.first), Path(options.second))
+    names = (Path(options.first).name, Path(options.second).name)
+    options_table = [{"option": name, names[0]: one, names[1]: other} for name, one, other in differing]
+    if options_table:
+        _show(console, options_table, "what was asked for differently")
+    metrics = [
+        {"metric": name, names[0]: one, names[1]: other, "difference": _difference(one, other)}
+        for name, one, other in figures
+    ]
+    _show(console, metrics, "over all clients, after the last round")
+    return 0
+
+
+def _score(options: argparse.Namespace, console: Console) -> int:
+    import pandas as pd
+
+    from fedanomaly.experiment.model_file import open_model
+    from fedanomaly.experiment.scoring_file import read_rows
+
+    model = open_model(Path(options.model))
+    X = read_rows(Path(options.rows), model.feature_names, model.detector.n_features_in_)
+    scores = model.score_samples(X)
+    frame = pd.DataFrame(
+        {
+            "row": range(len(X)),
+            "anomaly_score": -scores,
+            "anomaly": (scores < model.detector.offset_).astype(int),
+        }
+    )
+    if options.out:
+        frame.to_csv(options.out, index=False)
+        flagged = int(frame["anomaly"].sum())
+        text = f"{len(X)} rows scored, {flagged} flagged: {options.out}"
+        console.print(text, highlight=False, soft_wrap=True)
+    else:
+        frame.to_csv(sys.stdout, index=False)
+    return 0
+
+
+def _report(options: argparse.Namespace, console: Console) -> int:
+    from fedanomaly.experiment.report import write_run_report
+    from fedanomaly.experiment.store import read_summary
+
+    read_summary(Path(options.run))
+    console.print(f"report: {write_run_report(Path(options.run))}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _credentials(options: argparse.Namespace, console: Console) -> int:
+    from fedanomaly.federation.deployment.credentials import make_credentials
+
+    if options.clients < 1:
+        raise UserError("--clients must be at least 1")
+    folder = Path(options.folder)
+    written = make_credentials(folder, options.clients, tuple(options.hosts))
+    console.print(
+        f"{len(written)} files in {folder}, for tests only, valid for 90 days. "
+        f"Server: --credentials {folder}; each client needs ca.crt and its own client-N.key, "
+        "and --credentials with their folder.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return 0
+
+
+def _show(console: Console, rows: Sequence[Mapping[str, object]], title: str) -> None:
+    """Print rows as a table, or as tab-separated lines where the output is no terminal."""
+    if not console.is_terminal:
+        console.print("\t".join(rows[0]), soft_wrap=True, highlight=False)
+        for row in rows:
+            line = "\t".join(_text(value) for value in row.values())
+            console.print(line, soft_wrap=True, highlight=False)
+        return
+    table = Table(title=title, title_justify="left")
+    for name, value in rows[0].items():
+        table.add_column(name.replace("_", " "), justify="left" if isinstance(value, str) else "right")
+    for row in rows:
+        table.add_row(*(_text(value) for value in row.values()))
+    console.print(table)
+
+
+def _text(value: object) -> str:
+    if value is None or value != value:
+        return "undefined"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value.is_integer() and abs(value) > 1 else f"{value:.4f}"
+    return str(value)
+
+
+def _difference(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else other - one
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,230 @@
+"""Compiled loops of the isolation forest: grow trees into, and push rows through, flat heap arrays.
+
+Imported on first use only: numba is slow to import, and a server never scores. The node format and
+its validation are in :mod:`fedanomaly.detectors._trees`; nothing here checks bounds, so all that
+comes in must have been validated there.
+
+Both loops see a value only as its *code*: the order-preserving integer image of the float32, cut to
+the bits that a node stores. A node holds a threshold's code with the feature in the free low bits,
+so ``code(x) > node`` is exactly ``code(x) > code(threshold)``: nothing to unpack, and no row can
+fall on one side of a split while the tree grows and on the other when it is scored.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+Array = Any  # numba infers the types; these annotations are for readers
+Integer = Any
+
+BLOCK = 32  # rows that walk down a tree together; their codes stay in the first-level cache
+_COARSEST = 1 << 16  # a threshold keeps at least 7 bits of mantissa
+
+_compiled = njit(cache=True, nogil=True, error_model="numpy")
+
+
+@_compiled
+def _uniform(state: Array) -> float:
+    """Uniform on [0, 1) in steps of 2**-53, by SplitMix64 (Steele, Lea and Flood 2014).
+
+    A counter under a mixing function: integers only, hence the same numbers on every machine.
+    """
+    state[0] += np.uint64(0x9E3779B97F4A7C15)
+    z = state[0]
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.float64((z ^ (z >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53
+
+
+@_compiled
+def _below(state: Array, n: Integer) -> Integer:
+    """Uniform integer from 0 to n - 1; the product's rounding never reaches n."""
+    return np.int64(_uniform(state) * n)
+
+
+@_compiled
+def _image(bits: Integer) -> Integer:
+    """Order-preserving integer image of a float32's bits, and its own inverse."""
+    return bits ^ ((bits >> np.int32(31)) & np.int32(0x7FFFFFFF))
+
+
+@_compiled
+def _code(bits: Integer) -> Integer:
+    """Image of a value; infinities (overflow of a float64) count as the largest float32, -0.0 as 0.0."""
+    image = np.int64(_image(bits))
+    return max(np.int64(-0x7F800000), min(image + (image == -1), np.int64(0x7F7FFFFF)))
+
+
+@_compiled
+def _sample(state: Array, taken: Array, rows: Array) -> None:
+    """Fill ``rows`` with distinct row numbers by Floyd's algorithm (Bentley and Floyd 1987)."""
+    n, size = len(taken), len(rows)
+    for i in range(size):
+        last = n - size + i
+        row = _below(state, last + 1)
+        if taken[row]:
+            row = last
+        taken[row] = True
+        rows[i] = row
+    for i in range(size):
+        taken[rows[i]] = False
+
+
+@_compiled
+def _draw_cut(state: Array, low: Integer, high: Integer, step: Integer) -> Integer:
+    """Draw a threshold's code from low to high - step, so that both sides of the split keep a row.
+
+    Uniform between the two values, then rounded to a grid that is at most 1/256 as wide as they are
+    apart: bits that no row tells apart would only make the tree longer on the wire.
+    """
+    bits = np.empty(1, np.int32)
+    value = bits.view(np.float32)
+    bits[0] = _image(np.int32(low))
+    lowest = np.float64(value[0])
+    bits[0] = _image(np.int32(high))
+    value[0] = lowest + _uniform(state) * (np.float64(value[0]) - lowest)
+    grid = step
+    while grid < _COARSEST and (grid << 9) <= high - low:
+        grid <<= 1
+    return max(low, min(_code(bits[0]) & -grid, high - step))
+
+
+@_compiled
+def grow(X: Array, keys: Array, psi: Integer, depth: Integer, nodes: Array, counts: Array) -> None:
+    """Grow one tree a key; equal keys and rows give equal trees on every machine.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features), float32 or float64
+        C-contiguous, no NaN.
+    keys : ndarray of shape (n_trees,), uint64
+        Start of each tree's random counter.
+    psi : int
+        Rows a tree, 1 to min(n_rows, 2**depth), drawn without replacement.
+    depth : int
+        Depth of the heap.
+    nodes, counts : ndarrays of shapes (n_trees, 2**depth - 1) and (n_trees, 2**depth)
+        Written here; they come in as :meth:`Forest.blank` makes them.
+    """
+    n, n_features = X.shape
+    wide = nodes.itemsize == 8
+    step = np.int64(1 if wide else 256)  # distance between neighbouring codes
+    shift = np.int64(32 if wide else 0)
+    height = 0  # ceil(log2(psi)), the height limit of Liu et al. (2008), algorithm 1
+    while (1 << height) < psi:
+        height += 1
+    state = np.empty(1, np.uint64)
+    taken = np.zeros(n, np.bool_)
+    rows = np.empty(psi, np.int64)
+    floats = np.empty(n_features, np.float32)
+    bits = floats.view(np.int32)
+    codes = np.empty((n_features, psi), np.int32)
+    features = np.empty(n_features, np.int64)
+    stack = np.empty((depth + 1, 4), np.int64)
+    for tree in range(len(keys)):
+        state[0] = keys[tree]
+        _sample(state, taken, rows)
+        for i in range(psi):
+            floats[:] = X[rows[i]]
+            for f in range(n_features):
+                codes[f, i] = _code(bits[f]) & -step
+            rows[i] = i
+        for f in range(n_features):
+            features[f] = f
+        stack[0] = (1, 0, 0, psi)  # heap number (the root is 1), level, and the rows[start:stop] there
+        size = 1
+        while size:
+            size -= 1
+            number, level, start, stop = stack[size]
+            low = high = np.int64(0)
+            feature = np.int64(0)
+            candidates = n_features if stop - start > 1 and level < height else 0
+            while candidates and low == high:  # draw features until one of them varies here
+                drawn = _below(state, candidates)
+                candidates -= 1
+                feature = features[drawn]
+                features[drawn] = features[candidates]
+                features[candidates] = feature
+                column = codes[feature]
+                low = high = np.int64(column[rows[start]])
+                for i in range(start + 1, stop):
+                    low = min(low, np.int64(column[rows[i]]))
+                    high = max(high, np.int64(column[rows[i]]))
+            if low == high:
+                counts[tree, (number << (depth - level)) - (1 << depth)] = stop - start
+                continue
+            cut = _draw_cut(state, low, high, step)
+            nodes[tree, number - 1] = (cut << shift) | feature
+            column = codes[feature]
+            left, right = start, stop - 1
+            while left <= right:
+                row = rows[left]
+                if column[row] > cut:
+                    rows[left] = rows[right]
+                    rows[right] = row
+                    right -= 1
+                else:
+                    left += 1
+            stack[size] = (2 * number, level + 1, start, left)
+            stack[size + 1] = (2 * number + 1, level + 1, left, stop)
+            size += 2
+
+
+@_compiled
+def _descend(block: Array, tree: Array, depth: Integer, position: Array) -> None:
+    """Move the rows of a block from the root of one tree to the bottom of its heap, without a branch.
+
+    The loop that decides the speed of scoring; a kernel of explicit gathers would replace just this.
+    """
+    feature_bits = tree.dtype.type(0xFFFFFFFF if tree.itemsize == 8 else 0xFF)
+    position[:] = 0
+    for _ in range(depth):
+        for i in range(BLOCK):
+            node = tree[position[i]]
+            code = block[np.uint32(node & feature_bits) * np.uint32(BLOCK) + np.uint32(i)]
+            position[i] = np.uint32(2) * position[i] + np.uint32(1) + np.uint32(code > node)
+
+
+@_compiled
+def score(X: Array, nodes: Array, leaf_values: Array, out: Array) -> None:
+    """Write each row's mean leaf value, summed over the trees in their order, into ``out``.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features), float32 or float64
+        C-contiguous, no NaN.
+    nodes : ndarray of shape (n_trees, 2**depth - 1), int32 or int64
+        Validated, C-contiguous.
+    leaf_values : ndarray of shape (n_trees, 2**depth), float32
+        What a row earns at each bottom position.
+    out : ndarray of shape (n_rows,), float64
+    """
+    n, n_features = X.shape
+    n_trees, n_nodes = nodes.shape
+    depth = 0
+    while (1 << depth) <= n_nodes:
+        depth += 1
+    shift = np.int64(32 if nodes.itemsize == 8 else 0)
+    code_bits = ~np.int64(0xFFFFFFFF if nodes.itemsize == 8 else 0xFF)
+    floats = np.empty(n_features, np.float32)
+    bits = floats.view(np.int32)
+    block = np.zeros(n_features * BLOCK, nodes.dtype)  # feature by feature
+    position = np.empty(BLOCK, np.uint32)
+    total = np.empty(BLOCK, np.float64)
+    for first in range(0, n, BLOCK):
+        rows = min(BLOCK, n - first)
+        for i in range(rows):
+            floats[:] = X[first + i]
+            for f in range(n_features):
+                block[f * BLOCK + i] = (_code(bits[f]) << shift) & code_bits
+        total[:] = 0.0
+        for tree in range(n_trees):
+            _descend(block, nodes[tree], depth, position)
+            values = leaf_values[tree]
+            for i in range(BLOCK):
+                total[i] += values[position[i] - np.uint32(n_nodes)]
+        for i in range(rows):
+            out[first + i] = total[i] / n_trees

@@ -1,0 +1,127 @@
+"""The union forest: every client grows trees on its own rows, and the server keeps them all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fedanomaly.core.arrays import Array, Arrays, require, under_prefix, with_prefix
+from fedanomaly.core.errors import FederationError, InvalidArrays
+from fedanomaly.core.keyed import Turn
+from fedanomaly.core.steps import Answer, CollectStep, Step
+from fedanomaly.detectors._trees import Forest, depth_for
+from fedanomaly.detectors.base import Aggregation, features_of, rows_of
+
+if TYPE_CHECKING:
+    from fedanomaly.detectors.isolation_forest import IsolationForest
+
+_GOLDEN = 40_503  # 2**16 / golden ratio: multiples of it, modulo 2**16, spread evenly
+
+
+def trees_this_round(n_estimators: int, server_round: int, rounds: int) -> int:
+    """Return how many trees a round adds: ``n_estimators`` in all, and at least one in the first."""
+
+    def by_the_end_of(number: int) -> int:
+        return -(-n_estimators * number // rounds)  # ceil
+
+    return by_the_end_of(server_round) - by_the_end_of(server_round - 1)
+
+
+def apportion(n_trees: int, rows: Sequence[int], server_round: int) -> list[int]:
+    """Share trees among clients in proportion to their rows, exactly: integers only.
+
+    Systematic sampling (Madow 1949): clients lie one after another on a line, each as long as it has
+    rows, and ``n_trees`` marks at equal distances give a client the trees that fall on it: its exact
+    share, rounded down or up. The first mark moves with the round, so that small clients get their
+    turn as well; largest remainders would pass the same ones over in every round.
+    """
+    line = [0, *accumulate(int(count) for count in rows)]
+    total = max(1, line[-1])
+    start = server_round * _GOLDEN % 2**16
+    # marks k = 0, 1, ... lie at (k + start / 2**16) * total / n_trees: count those before each end
+    before = [-((start * total - end * n_trees * 2**16) // (total * 2**16)) for end in line]
+    return [stop - first for first, stop in pairwise(before)]
+
+
+class GrowTrees(CollectStep):
+    """Every client's quota of trees, grown on its own rows."""
+
+    name = "grow-trees"
+
+    def __init__(self, detector: IsolationForest) -> None:
+        self.detector = detector
+
+    def request(self, state: Arrays) -> Arrays:
+        """Send everyone's number of rows, from which each client knows its quota."""
+        return {"rows": rows_of(state)}
+
+    def answer(self, request: Arrays, X: Array, y: Array | None, turn: Turn) -> Arrays:
+        """Return the client's trees for this round; none if its quota is 0."""
+        rows = require(request, "rows", kind="iu", shape=(None,), low=0, high=2**53)
+        if max(turn.participants) >= len(rows):
+            raise InvalidArrays(f"'rows' knows {len(rows)} clients, but {turn.participants} take part")
+        quota = self._quota(rows, turn)
+        keys = turn.generator("trees").integers(0, 2**64, size=quota, dtype=np.uint64)
+        X = np.ascontiguousarray(X, dtype=np.float64)
+        return self.detector.grow(X, keys, self._depth(rows)).to_arrays()
+
+    def check(self, state: Arrays, answer: Arrays, turn: Turn) -> None:
+        """Accept exactly the client's quota of whole trees, grown on no more rows than it declared."""
+        rows = rows_of(state)
+        forest = Forest.from_arrays(answer, min_trees=0)
+        if len(forest) != (quota := self._quota(rows, turn)):
+            raise InvalidArrays(f"there are {len(forest)} trees, the quota is {quota}")
+        declared = int(rows[turn.client])
+        if forest.depth != (depth := self._depth(rows)):
+            raise InvalidArrays(f"trees have depth {forest.depth}, expected {depth}")
+        if len(forest) and int(forest.psi.max()) > (most := self.detector.sample_size(declared)):
+            raise InvalidArrays(f"a tree was grown on {forest.psi.max()} rows, the limit is {most}")
+        known = features_of(state) or int(state.get("forest/n_features", forest.n_features))
+        if forest.n_features != known:
+            raise InvalidArrays(f"trees are over {forest.n_features} features, expected {known}")
+
+    def combine(self, state: Arrays, answers: Sequence[Answer]) -> Arrays:
+        """Add the trees of this round to those of the rounds before."""
+        earlier = [under_prefix(state, "forest")] if "forest/nodes" in state else []
+        grown = [answer for _, answer in answers if len(answer["nodes"])]
+        if not (parts := earlier + grown):
+            return {}
+        joined = Forest.join([Forest.from_arrays(part) for part in parts])
+        return with_prefix(joined.to_arrays(), "forest")
+
+    def _quota(self, rows: Array, turn: Turn) -> int:
+        n_trees = trees_this_round(self.detector.n_estimators, turn.server_round, turn.rounds)
+        shares = apportion(n_trees, [rows[client] for client in turn.participants], turn.server_round)
+        return shares[turn.participants.index(turn.client)]
+
+    def _depth(self, rows: Array) -> int:
+        """Return the depth that the largest client's trees need: one for all clients."""
+        return depth_for(self.detector.sample_size(int(rows.max())))
+
+
+class Union(Aggregation):
+    """All clients' trees in one forest; a client's number of trees is in proportion to its rows.
+
+    ``n_estimators`` trees are grown over all rounds together. On iid partitions the result is as good
+    as a forest on the pooled rows; where clients hold different regions of the feature space, a
+    client's trees find the others' rows abnormal.
+    """
+
+    name = "union"
+    title = "every client grows trees on its own rows, the forest is all of them"
+    leaks = "split thresholds (values between a client's own) and the number of sampled rows in each leaf"
+
+    detector: IsolationForest
+
+    def round(self, server_round: int, rounds: int) -> Sequence[Step]:
+        """Grow this round's share of the trees."""
+        return (GrowTrees(self.detector),)
+
+    def model(self, state: Arrays) -> Arrays:
+        """Return the forest as it stands."""
+        if "forest/nodes" not in state:
+            raise FederationError("no client has sent a tree yet")
+        return under_prefix(state, "forest")

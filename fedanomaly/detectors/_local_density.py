@@ -1,0 +1,123 @@
+"""Reference points with their local densities: one or several LOF models whose logarithms are averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from fedanomaly.core.arrays import Array, Arrays, require, require_only
+from fedanomaly.core.errors import InvalidArrays
+from fedanomaly.detectors._rbf import as_float64, row_chunks
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class LocalDensities:
+    """Members, each a set of reference points for the local outlier factor (Breunig et al. 2000).
+
+    Attributes
+    ----------
+    points : ndarray of shape (n_points, n_features), float64
+        Reference points of all members, one member after the other.
+    k_distances : ndarray of shape (n_points,), float64
+        Distance of each point to its k-th nearest neighbour in its member, at least 0.
+    densities : ndarray of shape (n_points,), float64
+        Local reachability density, above 0; finite for duplicates too (at most 1e10).
+    sizes : ndarray of shape (n_members,), int64
+        Points of each member, at least 2.
+    neighbors : ndarray of shape (n_members,), int64
+        The k of each member, from 1 to its size - 1.
+    """
+
+    points: Floats
+    k_distances: Floats
+    densities: Floats
+    sizes: Integers
+    neighbors: Integers
+
+    @classmethod
+    def of(cls, X: Array, n_neighbors: int) -> Self:
+        """Return one member over at least 2 rows; k is lowered to their number - 1."""
+        from fedanomaly.detectors import _row_kernels
+
+        points = np.array(X, dtype=np.float64, order="C")
+        k = max(1, min(n_neighbors, len(points) - 1))
+        squared, which = _nearest(points, points, k, own=True)
+        k_distances = np.sqrt(squared[:, -1])
+        # a factor among densities of 1 is the mean reachability distance, the inverse of the density
+        reach = np.empty(len(points))
+        _row_kernels.outlier_factors(squared, which, k_distances, np.ones(len(points)), reach)
+        sizes = np.array([len(points)], dtype=np.int64)
+        return cls(points, k_distances, 1.0 / reach, sizes, np.array([k], dtype=np.int64))
+
+    @classmethod
+    def union(cls, members: Sequence[Self]) -> Self:
+        """Return all members side by side."""
+        arrays = [member.to_arrays() for member in members]
+        if len({part["points"].shape[1] for part in arrays}) != 1:
+            raise InvalidArrays("the members differ in their number of features")
+        return cls.from_arrays({name: np.concatenate([part[name] for part in arrays]) for name in arrays[0]})
+
+    def log_factors(self, X: Array) -> Floats:
+        """Return the mean over members of the logarithm of each row's LOF, shape (n_rows,).
+
+        Rows are scored as new ones (scikit-learn's ``novelty=True``): a row that is also a reference
+        point is its own nearest neighbour.
+        """
+        from fedanomaly.detectors import _row_kernels
+
+        total = np.zeros(len(X))
+        ends = np.cumsum(self.sizes)
+        for size, k, end in zip(self.sizes, self.neighbors, ends, strict=True):
+            mine = slice(int(end - size), int(end))
+            k_distances, densities = np.array(self.k_distances[mine]), np.array(self.densities[mine])
+            squared, which = _nearest(X, self.points[mine], int(k))
+            factors = np.empty(len(X))
+            _row_kernels.outlier_factors(squared, which, k_distances, densities, factors)
+            total += np.log(np.clip(factors, 1e-300, 1e300))  # finite for rows however far away
+        return np.asarray(total / len(self.sizes), dtype=np.float64)
+
+    def to_arrays(self) -> Arrays:
+        """Return the attributes as named arrays."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays) -> Self:
+        """Read the named arrays back; raise :class:`InvalidArrays` unless every score will be finite."""
+        require_only(arrays, {"points", "k_distances", "densities", "sizes", "neighbors"})
+        sizes = require(arrays, "sizes", kind="i", shape=(None,), low=2)
+        neighbors = require(arrays, "neighbors", kind="i", shape=(len(sizes),), low=1)
+        points = require(arrays, "points", kind="f", shape=(None, None), low=-1e100, high=1e100)
+        if not points.size or sum(sizes.tolist()) != len(points):
+            raise InvalidArrays(f"sizes of the members do not add up to {len(points)} points")
+        if bool((neighbors >= sizes).any()) or {sizes.dtype, neighbors.dtype} != {np.dtype(np.int64)}:
+            raise InvalidArrays("neighbors must be int64, as sizes, and below the size of each member")
+        shape = (len(points),)
+        k_distances = require(arrays, "k_distances", kind="f", shape=shape, low=0, high=1e150)
+        densities = require(arrays, "densities", kind="f", shape=shape, low=1e-120, high=1.000001e10)
+        return cls(
+            as_float64(points, "points"),
+            as_float64(k_distances, "k_distances"),
+            as_float64(densities, "densities"),
+            sizes,
+            neighbors,
+        )
+
+
+def _nearest(X: Array, points: Floats, k: int, own: bool = False) -> tuple[Floats, Integers]:
+    """Return squared distances and numbers of each row's k nearest points, ascending; ties by number."""
+    from fedanomaly.detectors import _row_kernels
+
+    squared = np.empty((len(X), k))
+    which = np.empty((len(X), k), dtype=np.int64)
+    transposed = np.array(points.T, order="C")
+    for rows in row_chunks(len(X), k):
+        part = np.array(X[rows], dtype=np.float64, order="C")  # a copy: X may be a read-only memory map
+        _row_kernels.nearest(part, transposed, rows.start if own else -1, squared[rows], which[rows])
+    return squared, which

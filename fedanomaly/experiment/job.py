@@ -1,0 +1,183 @@
+"""One run from start to finish: rounds, model, references, leak check, report. The same for every engine."""
+
+from __future__ import annotations
+
+from flwr.serverapp import Grid
+
+from fedanomaly.core.arrays import Arrays, with_prefix
+from fedanomaly.core.errors import FederationError, InvalidArrays, UserError
+from fedanomaly.experiment.audit import audit
+from fedanomaly.experiment.folder import COMPLETED, FAILED, INTERRUPTED, ResultsFolder
+from fedanomaly.experiment.model_file import Model
+from fedanomaly.experiment.narrator import Narrator
+from fedanomaly.experiment.references import NAMES, reference
+from fedanomaly.experiment.report import write_run_report
+from fedanomaly.federation.config import RunConfig
+from fedanomaly.federation.coordinator import Coordinator
+from fedanomaly.federation.layout import layout
+from fedanomaly.federation.observer import ClientInfo, Event, Observer, RoundRecord
+from fedanomaly.federation.plan import make_plan, scaling_of, try_detector
+from fedanomaly.federation.strategies import make_strategy
+
+
+def preflight(config: RunConfig) -> None:
+    """Refuse what cannot work before any process starts.
+
+    Reads the data too, unless ``references`` is off: then this machine need not have it.
+
+    Raises
+    ------
+    UserError
+        In one sentence.
+    """
+    from fedanomaly.evaluation import THRESHOLDS
+    from fedanomaly.prepare import BALANCERS
+
+    plan = make_plan(config)
+    try_detector(plan.detector)
+    THRESHOLDS.get(config.threshold)
+    BALANCERS.get(config.balance)
+    if plan.strategy:
+        make_strategy(plan.strategy, config, config.clients)
+    if config.references:
+        layout(config)
+
+
+class Job:
+    """Runs a configuration over a grid and leaves a results folder.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The run.
+    grid : Grid
+        The engine's grid.
+    folder : ResultsFolder
+        Where results go.
+    narrator : Narrator
+        Who watches.
+    """
+
+    def __init__(self, config: RunConfig, grid: Grid, folder: ResultsFolder, narrator: Narrator) -> None:
+        self.config = config
+        self.folder = folder
+        self.narrator = narrator
+        self.coordinator = Coordinator(config, grid, _Both(self))
+
+    def run(self) -> None:
+        """Do everything; whatever happens, the folder says how it ended.
+
+        Raises
+        ------
+        FederationError, UserError
+            As the rounds did; results so far are kept.
+        """
+        try:
+            self.coordinator.run()
+            self._finish()
+        except KeyboardInterrupt:
+            self.close(INTERRUPTED, "stopped by the user")
+            raise
+        except Exception as error:
+            self.close(FAILED, f"{error}")
+            raise
+
+    def save_model(self) -> None:
+        """Write the model that the rounds so far amount to."""
+        self.folder.save_model(self.model_arrays())
+
+    def model_arrays(self) -> Arrays:
+        """Return the model as the file holds it: one model, or one a client."""
+        plan, state = self.coordinator.plan, self.coordinator.state
+        if not plan.aggregation.personal:
+            return self._model(self.coordinator.model()).to_arrays()
+        arrays: Arrays = {}
+        for client in self.coordinator.roster.nodes:
+            try:
+                detector = plan.load(plan.aggregation.personal_model(state, client))
+            except InvalidArrays:
+                continue  # this client never answered; events say so
+            arrays |= with_prefix(self._model(detector).to_arrays(), f"client-{client}")
+        return arrays
+
+    def _model(self, detector: object) -> Model:
+        names = layout(self.config).table.feature_names if self.config.references else ()
+        return Model(detector, scaling_of(self.coordinator.state), names)  # type: ignore[arg-type]
+
+    def _finish(self) -> None:
+        if self.config.references:
+            for name in NAMES:
+                self.narrator.doing(f"computing the {name} reference")
+                try:
+                    result = reference(self.config, name)
+                except (FederationError, UserError) as error:
+                    self.folder.summary["warnings"].append(f"no {name} reference: {error}")
+                    continue
+                self.folder.save_reference(name, result.metrics, result.scores)
+            self.narrator.doing("checking for leaks")
+            self.folder.summary["leaks"] = self._audit()
+        self.narrator.doing("writing the report")
+        self.close(COMPLETED)
+
+    def _audit(self) -> list[dict[str, object]]:
+        personal = self.coordinator.plan.aggregation.personal
+        model = None if personal else self.coordinator.model()
+        used = self.folder.last.calibration if self.folder.last and not personal else None
+        return audit(self.config, self.coordinator.state, model, used)
+
+    def close(self, status: str, reason: str = "") -> None:
+        """Set the status and write the report of whatever there is."""
+        self.folder.summary["warnings"] += self._warnings()
+        self.folder.finish(status, reason)
+        write_run_report(self.folder.path)
+
+    def _warnings(self) -> list[str]:
+        from fedanomaly.partition import PARTITIONERS
+
+        aggregation = self.coordinator.plan.aggregation
+        warnings = [PARTITIONERS.get(self.config.partition).warning]
+        if self.config.references:
+            warnings += layout(self.config).table.warnings
+        if aggregation.ships_rows:
+            warnings.append(f"Training rows leave the clients ({aggregation.name}): {aggregation.leaks}")
+        if self.config.balance != "none" and self.config.balance_where == "train":
+            warnings.append(
+                f"The training rows were balanced ({self.config.balance}): what an unsupervised detector "
+                "learns as normal then includes synthetic frauds."
+            )
+        if self.folder.last is not None and self.folder.last.threshold.degenerate:
+            warnings.append(f"The threshold is degenerate. {self.folder.last.threshold.degenerate}")
+        if self.folder.events:
+            warnings.append(
+                f"{len(self.folder.events)} events: clients failed or joined late; see events.jsonl."
+            )
+        return [warning for warning in warnings if warning]
+
+
+class _Both(Observer):
+    """Tells the folder and the narrator; after a round also writes the model."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    def waiting(self, up: int, expected: int) -> None:
+        self.job.narrator.waiting(up, expected)
+
+    def joined(self, clients: dict[int, ClientInfo]) -> None:
+        self.job.folder.joined(clients)
+        self.job.narrator.joined(clients)
+
+    def asked(self, server_round: int, phase: str, clients: tuple[int, ...]) -> None:
+        self.job.narrator.asked(server_round, phase, clients)
+
+    def answered(self, server_round: int, phase: str, client: int) -> None:
+        self.job.narrator.answered(server_round, phase, client)
+
+    def event(self, event: Event) -> None:
+        self.job.folder.event(event)
+        self.job.narrator.event(event)
+
+    def round_done(self, record: RoundRecord) -> None:
+        self.job.folder.round_done(record)
+        self.job.save_model()
+        self.job.narrator.round_done(record)

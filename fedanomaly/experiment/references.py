@@ -1,0 +1,54 @@
+"""Where a federated result stands: between what a client reaches alone and what pooling all rows gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from fedanomaly.federation.client_app import make_client_app
+from fedanomaly.federation.config import RunConfig
+from fedanomaly.federation.coordinator import Coordinator
+from fedanomaly.federation.local_grid import LocalGrid
+from fedanomaly.federation.observer import Metrics, Observer, RoundRecord, Scores
+
+NAMES = ("local", "pooled")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One reference on the same test rows.
+
+    Attributes
+    ----------
+    metrics : dict of str to dict of str to float
+        By client and ``"all"``.
+    scores : Scores
+        For curves.
+    """
+
+    metrics: dict[str, Metrics]
+    scores: Scores
+
+
+def run_local(config: RunConfig, observer: Observer) -> tuple[Coordinator, RoundRecord]:
+    """Run a federation on the local engine and return its coordinator and last round."""
+    grid = LocalGrid(make_client_app(), config.clients, config.to_run_config())
+    coordinator = Coordinator(config, grid, observer)
+    return coordinator, coordinator.run()
+
+
+def reference(config: RunConfig, name: str) -> Reference:
+    """Compute ``local`` or ``pooled`` for a run, on the local engine and the same rows.
+
+    Where the run's aggregation is itself that reference, this repeats it.
+    """
+    alone = replace(
+        config,
+        aggregation=name,
+        rounds=1,
+        references=False,
+        fraction_train=1.0,
+        fraction_evaluate=1.0,
+        min_clients=0,
+    )
+    _, record = run_local(alone, Observer())
+    return Reference(record.evaluate, record.scores)

@@ -1,0 +1,133 @@
+"""What one client does with its rows, in five verbs; every engine runs these and nothing else.
+
+``anomaly.py`` shows them in order on one page.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from fedanomaly.core.arrays import Array, Arrays
+from fedanomaly.core.floatgrid import Histogram
+from fedanomaly.core.keyed import Turn, keyed_generator
+from fedanomaly.detectors import Detector
+from fedanomaly.federation.combine import combine
+from fedanomaly.federation.config import RunConfig
+from fedanomaly.federation.layout import LayoutKey, layout_key, layout_of
+from fedanomaly.federation.plan import Plan, make_plan, scaled
+from fedanomaly.federation.protocol import SCALING, Task
+from fedanomaly.prepare import Balanced, ClientRows, balance, client_rows
+
+
+def load_partition(config: RunConfig, client: int) -> ClientRows:
+    """Return the rows client number ``client`` holds, split into training, calibration and test.
+
+    Raises
+    ------
+    UserError
+        If the data cannot be read or the client would have no training row.
+    """
+    return _load_partition(layout_key(config), config.train_on, client)
+
+
+@lru_cache(maxsize=64)
+def _load_partition(key: LayoutKey, train_on: str, client: int) -> ClientRows:
+    held = layout_of(key)
+    return client_rows(held.table, held.indices[client], held.folds, client, train_on)
+
+
+def build(config: RunConfig) -> Plan:
+    """Return the detector and the steps by which the clients build it together."""
+    return make_plan(config)
+
+
+def train(config: RunConfig, rows: ClientRows, task: Task, request: Arrays, client: int) -> Arrays:
+    """Return the client's contribution to one step: named arrays, never rows unless the step says so.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The run.
+    rows : ClientRows
+        What :func:`load_partition` returned.
+    task : Task
+        Which step of which round.
+    request : dict of ndarray
+        What the server sent for the step.
+    client : int
+        Partition id.
+    """
+    plan = build(config)
+    turn = task.turn(config.seed, config.rounds, client)
+    X, y = rows.train.X, rows.train.y
+    if task.phase != SCALING:
+        X = scaled(X, request)
+        if config.balance != "none" and config.balance_where == "train":
+            balanced = _balanced(config, X, y, client, "train")
+            X, y = balanced.X, balanced.y
+    return plan.step(task).answer(request, X, y, turn)
+
+
+aggregate = combine
+
+
+def evaluate(config: RunConfig, rows: ClientRows, model: Detector, request: Arrays, client: int) -> Arrays:
+    """Return the histograms of the client's scores on rows that no training step has seen.
+
+    They are all the server needs for the threshold (calibration rows) and for every metric (test
+    rows); they add up over clients. The scores of rows balanced by SMOTE come apart from those of real rows.
+    """
+    calibration, test = rows.calibration, rows.test
+    X_calibration = scaled(calibration.X, request)
+    scores_calibration = _scores(model, X_calibration)
+    scores_test = _scores(model, scaled(test.X, request))
+    if build(config).aggregation.personal:
+        scores_calibration, scores_test = _comparable(scores_calibration, scores_test)
+    frauds, caught = calibration.y == 1, test.y == 1
+    histograms = {
+        "calibration/legitimate": Histogram.of(scores_calibration[~frauds]),
+        "calibration/fraud": Histogram.of(scores_calibration[frauds]),
+        "test/legitimate": Histogram.of(scores_test[~caught]),
+        "test/fraud": Histogram.of(scores_test[caught]),
+    }
+    if test.amount is not None:
+        histograms["test/amount"] = Histogram.of(scores_test[caught], weights=np.abs(test.amount[caught]))
+    if (
+        config.balance != "none"
+        and config.balance_where == "calibration"
+        and not build(config).aggregation.personal
+    ):
+        balanced = _balanced(config, X_calibration, calibration.y, client, "calibration")
+        scores = _scores(model, balanced.X)
+        histograms["balanced/legitimate"] = Histogram.of(scores[balanced.y == 0])
+        histograms["balanced/fraud"] = Histogram.of(scores[balanced.y == 1])
+    return {name: array for key, part in histograms.items() for name, array in part.to_arrays(key).items()}
+
+
+def turn_of(config: RunConfig, client: int) -> Turn:
+    """Return the key of a client's randomness outside any round."""
+    return Turn(config.seed, 0, config.rounds, client, (client,))
+
+
+def _balanced(config: RunConfig, X: Array, y: Array, client: int, where: str) -> Balanced:
+    seed = int(keyed_generator(config.seed, "balance", client, where).integers(2**31 - 1))
+    return balance(config.balance, X, y, ratio=config.balance_ratio, seed=seed)
+
+
+def _scores(model: Detector, X: Array) -> Array:
+    return model.score_samples(X) if len(X) else np.empty(0)
+
+
+def _comparable(calibration: Array, test: Array) -> tuple[Array, Array]:
+    """Standardise the scores of a client's own model, so that clients can share one ranking.
+
+    Median and interquartile range come from the client's own calibration rows; the order of rows
+    within a client does not change.
+    """
+    if not len(calibration):
+        return calibration, test
+    low, middle, high = np.quantile(calibration, [0.25, 0.5, 0.75])
+    width = (high - low) or 1.0
+    return (calibration - middle) / width, (test - middle) / width

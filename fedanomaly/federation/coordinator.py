@@ -1,0 +1,198 @@
+"""The rounds: gather the clients, scale, set up, then train and evaluate round after round."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from flwr.app import ArrayRecord
+from flwr.serverapp import Grid
+
+from fedanomaly.core.arrays import Arrays, with_prefix
+from fedanomaly.core.errors import FederationError, InvalidArrays
+from fedanomaly.core.keyed import keyed_generator
+from fedanomaly.core.steps import Step, WeightsStep
+from fedanomaly.detectors import Detector
+from fedanomaly.federation.combine import combine
+from fedanomaly.federation.config import RunConfig
+from fedanomaly.federation.exchange import Exchange, average_weights
+from fedanomaly.federation.mailbox import Mailbox
+from fedanomaly.federation.observer import Event, Metrics, Observer, RoundRecord
+from fedanomaly.federation.plan import Plan, make_plan, scaling_of
+from fedanomaly.federation.protocol import EVALUATE, ROUND, SCALING, SETUP, TRAIN, Task
+from fedanomaly.federation.roster import Roster
+from fedanomaly.federation.scoring import ClientScores, judge
+from fedanomaly.federation.strategies import WeightsStrategy, make_strategy
+from fedanomaly.federation.wire import pack
+
+
+class Coordinator:
+    """Runs a federation over a grid, whichever engine the grid belongs to.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The run.
+    grid : Grid
+        Flower's grid, or the local engine's.
+    observer : Observer
+        Hears of every client, failure and round.
+    """
+
+    def __init__(self, config: RunConfig, grid: Grid, observer: Observer) -> None:
+        self.config = config
+        self.observer = observer
+        self.plan: Plan = make_plan(config)
+        self.state: Arrays = {}
+        self.mailbox = Mailbox(grid, config.timeout)
+        self.roster = Roster(config, self.mailbox, observer)
+        self.exchange = Exchange(config, self.mailbox, self.roster, observer)
+        self._strategy: WeightsStrategy | None = None
+
+    def run(self) -> RoundRecord:
+        """Run all rounds and return the last one's record.
+
+        Raises
+        ------
+        FederationError
+            If too few clients joined, or answered a step soundly.
+        """
+        self.roster.gather()
+        self.state["rows"] = self.roster.rows
+        self._steps(SCALING, 0)
+        self._steps(SETUP, 0)
+        for server_round in range(1, self.config.rounds + 1):
+            if server_round > 1 and self.roster.admit(server_round):
+                self.state["rows"] = self.roster.rows
+                self.observer.joined(dict(self.roster.infos))
+            record = self._round(server_round)
+            self.observer.round_done(record)
+        return record
+
+    def _round(self, server_round: int) -> RoundRecord:
+        train = self._steps(ROUND, server_round)
+        evaluate, scores = self._evaluate(server_round)
+        judged = judge(self.config, scores, self.plan.aggregation.personal)
+        for client, metrics in judged.metrics.items():
+            metrics |= evaluate.get(client) or _over_clients(evaluate)
+        self.state["offset"] = np.asarray(judged.threshold.offset)
+        train_all = {**train, "all": _over_clients(train)} if train else {}
+        return RoundRecord(
+            server_round,
+            train_all,
+            judged.metrics,
+            judged.threshold,
+            judged.scores,
+            judged.calibration,
+            dict(self.state),
+        )
+
+    # -- training ---------------------------------------------------------------------------------
+
+    def _steps(self, phase: str, server_round: int) -> dict[str, Metrics]:
+        spent: dict[str, Metrics] = {}
+        for index, step in enumerate(self.plan.steps(phase, server_round)):
+            participants = self._participants(server_round, self.config.fraction_train, "train")
+            task = Task(phase, index, server_round, participants)
+            metrics = (
+                self._average(step, task) if isinstance(step, WeightsStep) else self._combine(step, task)
+            )
+            _add(spent, metrics)
+        return spent
+
+    def _combine(self, step: Step, task: Task) -> dict[str, Metrics]:
+        request = pack(self.plan.request(step, self.state))
+
+        def check(arrays: Arrays, client: int) -> None:
+            step.check(self.state, arrays, task.turn(self.config.seed, self.config.rounds, client))
+
+        received = self.exchange.ask(TRAIN, task, dict.fromkeys(task.participants, request), check)
+        self.state = combine(step, self.state, received.answers)
+        return received.metrics
+
+    def _average(self, step: WeightsStep, task: Task) -> dict[str, Metrics]:
+        if self._strategy is None:
+            self._strategy = make_strategy(self.plan.strategy, self.config, len(task.participants))
+            self._weights = step.initial(self.state)
+        request = self.plan.request(step, self.state)
+        self._weights, metrics = average_weights(
+            self.exchange, self._strategy, step, task, self._weights, request, self.state
+        )
+        self.state = {**self.state, **step.finish(self.state, self._weights)}
+        return metrics
+
+    # -- evaluation -------------------------------------------------------------------------------
+
+    def _evaluate(self, server_round: int) -> tuple[dict[str, Metrics], dict[int, ClientScores]]:
+        participants = self._able_to_score(
+            server_round, self._participants(server_round, self.config.fraction_evaluate, "evaluate")
+        )
+        task = Task(ROUND, 0, server_round, participants)
+        scores: dict[int, ClientScores] = {}
+
+        def check(arrays: Arrays, client: int) -> None:
+            scores[client] = ClientScores.from_arrays(arrays, self.roster.infos[client])
+
+        received = self.exchange.ask(EVALUATE, task, self._models(participants), check)
+        answered = {turn.client for turn, _ in received.answers}
+        return received.metrics, {client: scores[client] for client in sorted(answered)}
+
+    def _models(self, participants: Sequence[int]) -> dict[int, ArrayRecord]:
+        scaling = scaling_of(self.state)
+        if not self.plan.aggregation.personal:
+            model = with_prefix(self.plan.aggregation.model(self.state), "model")
+            return dict.fromkeys(participants, pack({**model, **scaling}))
+        return {
+            client: pack(
+                {**with_prefix(self.plan.aggregation.personal_model(self.state, client), "model"), **scaling}
+            )
+            for client in participants
+        }
+
+    def _able_to_score(self, server_round: int, participants: tuple[int, ...]) -> tuple[int, ...]:
+        """Leave out, by name, clients that have no model of their own yet (personal aggregations)."""
+        if not self.plan.aggregation.personal:
+            return participants
+        able = []
+        for client in participants:
+            try:
+                self.plan.aggregation.personal_model(self.state, client)
+            except InvalidArrays as error:
+                self.observer.event(Event(server_round, "evaluate", str(client), str(error), "not evaluated"))
+            else:
+                able.append(client)
+        if not able:
+            raise FederationError(f"round {server_round}: no client has a model to evaluate")
+        return tuple(able)
+
+    def model(self) -> Detector:
+        """Return the global detector built so far, its threshold set."""
+        detector = self.plan.load(self.plan.aggregation.model(self.state))
+        detector.offset_ = float(self.state["offset"])
+        return detector
+
+    def _participants(self, server_round: int, fraction: float, purpose: str) -> tuple[int, ...]:
+        clients = np.asarray(list(self.roster.nodes), dtype=np.int64)
+        if server_round == 0 or fraction >= 1:
+            return tuple(int(client) for client in clients)
+        wanted = min(len(clients), max(self.config.min_clients, math.ceil(fraction * len(clients)), 1))
+        generator = keyed_generator(self.config.seed, "participants", server_round, purpose)
+        return tuple(sorted(int(client) for client in generator.choice(clients, wanted, replace=False)))
+
+
+def _add(spent: dict[str, Metrics], metrics: dict[str, Metrics]) -> None:
+    for client, values in metrics.items():
+        mine = spent.setdefault(
+            client, {"rows": values["rows"], "seconds": 0.0, "bytes_up": 0.0, "bytes_down": 0.0}
+        )
+        for name in ("seconds", "bytes_up", "bytes_down"):
+            mine[name] += values[name]
+
+
+def _over_clients(metrics: dict[str, Metrics]) -> Metrics:
+    total = {
+        name: sum(values[name] for values in metrics.values())
+        for name in ("seconds", "bytes_up", "bytes_down")
+    }
+    return {**total, "clients": float(len(metrics))}

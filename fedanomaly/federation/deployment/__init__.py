@@ -1,0 +1,1 @@
+"""The deployment engine: a real SuperLink and real SuperNodes, one process group each."""

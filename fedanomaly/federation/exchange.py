@@ -1,0 +1,181 @@
+"""One step across the clients: ask, check every answer, combine what is sound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
+
+from fedanomaly.core.arrays import Arrays
+from fedanomaly.core.errors import FederationError, InvalidArrays
+from fedanomaly.core.steps import Answer, WeightsStep
+from fedanomaly.federation.config import RunConfig
+from fedanomaly.federation.mailbox import ChosenNodes, Mailbox, Reply
+from fedanomaly.federation.observer import Event, Metrics, Observer
+from fedanomaly.federation.protocol import TRAIN, Facts, Task, arrays_of
+from fedanomaly.federation.roster import Roster
+from fedanomaly.federation.strategies import WeightsStrategy
+from fedanomaly.federation.wire import pack, payload_bytes, unpack
+
+Check = Callable[[Arrays, int], None]
+
+
+@dataclass(frozen=True)
+class Received:
+    """Sound answers of one step.
+
+    Attributes
+    ----------
+    answers : list of (Turn, dict of ndarray)
+        Ascending by client.
+    messages : list of Message
+        The same, as Flower delivered them.
+    metrics : dict of str to dict of str to float
+        Seconds, rows and bytes a client.
+    """
+
+    answers: list[Answer]
+    messages: list[Message]
+    metrics: dict[str, Metrics]
+
+
+class Exchange:
+    """Asks the clients of a roster; names every one whose answer cannot be used.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Seed, rounds and minimum.
+    mailbox : Mailbox
+        Sends and waits.
+    roster : Roster
+        Partition id -> node id.
+    observer : Observer
+        Hears of failures.
+    """
+
+    def __init__(self, config: RunConfig, mailbox: Mailbox, roster: Roster, observer: Observer) -> None:
+        self.config = config
+        self.mailbox = mailbox
+        self.roster = roster
+        self.observer = observer
+
+    def ask(
+        self,
+        kind: str,
+        task: Task,
+        requests: dict[int, ArrayRecord],
+        check: Check,
+    ) -> Received:
+        """Send ``requests`` (by partition id) and return the answers that pass ``check``.
+
+        Raises
+        ------
+        FederationError
+            If fewer clients than the stated minimum answered soundly.
+        """
+        phase = "evaluate" if kind != TRAIN else "train" if task.server_round else task.phase
+        self.observer.asked(task.server_round, phase, task.participants)
+        clients = {self.roster.nodes[client]: client for client in requests}
+        contents = {
+            node: RecordDict({"task": task.to_record(), "arrays": requests[client]})
+            for node, client in clients.items()
+        }
+        replies = self.mailbox.ask(
+            kind,
+            contents,
+            task.server_round,
+            lambda node: self.observer.answered(task.server_round, phase, clients[node]),
+        )
+        received = Received([], [], {})
+        for node, client in sorted(clients.items(), key=lambda pair: pair[1]):
+            try:
+                self._take(received, replies[node], task, client, payload_bytes(requests[client]), check)
+            except InvalidArrays as error:
+                self.observer.event(
+                    Event(task.server_round, phase, str(client), str(error), "its answer was left out")
+                )
+        needed = min(self.config.majority, len(requests))
+        if len(received.answers) < needed:
+            raise FederationError(
+                f"round {task.server_round} ({phase}): {len(received.answers)} of {len(requests)} clients "
+                f"answered and at least {needed} are needed; see events.jsonl for the reasons"
+            )
+        return received
+
+    def _take(
+        self, received: Received, reply: Reply, task: Task, client: int, bytes_down: int, check: Check
+    ) -> None:
+        if reply.message is None:
+            raise InvalidArrays(reply.failure)
+        facts = Facts.from_content(reply.message.content)
+        if facts.client != client:
+            raise InvalidArrays(f"it answered as client {facts.client}")
+        if facts.rows != int(self.roster.rows[client]):
+            raise InvalidArrays(
+                f"it now declares {facts.rows} training rows, before {self.roster.rows[client]}"
+            )
+        record = arrays_of(reply.message.content)
+        arrays = unpack(record)
+        check(arrays, client)
+        received.answers.append((task.turn(self.config.seed, self.config.rounds, client), arrays))
+        received.messages.append(reply.message)
+        received.metrics[str(client)] = {
+            "rows": float(facts.rows),
+            "seconds": facts.seconds,
+            "bytes_up": float(payload_bytes(record)),
+            "bytes_down": float(bytes_down),
+        }
+
+
+def average_weights(
+    exchange: Exchange,
+    strategy: WeightsStrategy,
+    step: WeightsStep,
+    task: Task,
+    weights: Arrays,
+    request: Arrays,
+    state: Arrays,
+) -> tuple[Arrays, dict[str, Metrics]]:
+    """Let a Flower strategy plan the round and average the clients' weights.
+
+    Parameters
+    ----------
+    weights : dict of ndarray
+        The current weights, float64.
+    request : dict of ndarray
+        What the step sends besides.
+
+    Returns
+    -------
+    dict of ndarray
+        The new weights.
+    dict
+        Metrics a client.
+    """
+    nodes = {exchange.roster.nodes[client]: client for client in task.participants}
+    current = pack(weights, compress=False)
+    planned = list(strategy.configure_train(task.server_round, current, ConfigRecord(), ChosenNodes(nodes)))
+    told = planned[0].content.config_records["config"]  # FedProx tells clients its proximal term here
+    extra = {"proximal_mu": np.asarray(told["proximal-mu"])} if "proximal-mu" in told else {}
+    packed = pack({**request, **weights, **extra}, compress=False)
+    requests = dict.fromkeys(task.participants, packed)
+
+    def check(arrays: Arrays, client: int) -> None:
+        step.check(state, arrays, task.turn(exchange.config.seed, exchange.config.rounds, client))
+
+    received = exchange.ask(TRAIN, task, requests, check)
+    averaged, _ = strategy.aggregate_train(task.server_round, _for_strategy(received))
+    if averaged is None:
+        raise FederationError(f"round {task.server_round}: the strategy gave no weights for these clients")
+    return {name: array.numpy() for name, array in averaged.items()}, received.metrics
+
+
+def _for_strategy(received: Received) -> list[Message]:
+    """Return replies that hold what Flower's strategies expect: one array record, one metric record."""
+    for message, (_, arrays) in zip(received.messages, received.answers, strict=True):
+        facts = message.content.metric_records["facts"]
+        message.content = RecordDict({"arrays": pack(arrays, compress=False), "metrics": facts})
+    return received.messages

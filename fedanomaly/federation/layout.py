@@ -1,0 +1,90 @@
+"""Who holds which rows, and in which fold each row lies: computed once, then read from disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fedanomaly.data import DataRequest, Table, load_table
+from fedanomaly.federation.config import RunConfig
+from fedanomaly.partition import PartitionRequest, split
+from fedanomaly.prepare import assign_folds, engineer
+
+LayoutKey = tuple[tuple[str, object], ...]
+
+_DECIDING = (
+    *("data", "data_path", "rows", "accept_variant", "download"),
+    *("partition", "alpha", "fraud_ratios", "partition_column", "classes_per_client", "clients"),
+    *("calibration_share", "test_share", "seed"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """A table, its partition and its folds.
+
+    Attributes
+    ----------
+    table : Table
+        All rows, with engineered columns.
+    indices : list of ndarray of int64
+        Row numbers each client holds.
+    folds : ndarray of shape (n_rows,), int8
+        0 train, 1 calibration, 2 test; the same for a row whoever holds it.
+    """
+
+    table: Table
+    indices: list[npt.NDArray[np.int64]]
+    folds: npt.NDArray[np.int8]
+
+
+def layout(config: RunConfig) -> Layout:
+    """Return the layout of a run; runs that differ only in their detector share it.
+
+    Raises
+    ------
+    UserError
+        If the data cannot be read or the partition is impossible.
+    """
+    return layout_of(layout_key(config))
+
+
+def layout_key(config: RunConfig) -> LayoutKey:
+    """Return the options that decide the layout."""
+    return tuple((name, getattr(config, name)) for name in _DECIDING)
+
+
+@lru_cache(maxsize=4)
+def layout_of(key: LayoutKey) -> Layout:
+    """Return the layout of a key."""
+    config = RunConfig.from_mapping(dict(key))
+    table = engineer(load_data(config))
+    request = PartitionRequest(
+        clients=config.clients,
+        seed=config.seed,
+        alpha=config.alpha,
+        fraud_ratios=config.ratios,
+        column=config.partition_column,
+        classes_per_client=config.classes_per_client,
+    )
+    indices = split(config.partition, table, request)
+    folds = assign_folds(
+        table.X, table.y, seed=config.seed, calibration=config.calibration_share, test=config.test_share
+    )
+    return Layout(table, indices, folds)
+
+
+def load_data(config: RunConfig) -> Table:
+    """Return the table a configuration names."""
+    request = DataRequest(
+        path=Path(config.data_path) if config.data_path else None,
+        rows=config.rows or None,
+        seed=config.seed,
+        accept_variant=config.accept_variant,
+        download=config.download,
+    )
+    return load_table(config.data, request)

@@ -1,0 +1,135 @@
+"""Send, wait, and account for every message: a missing reply is never silent.
+
+Flower itself drops a reply that never came without a word, and its own ``send_and_receive`` looks
+for replies every three seconds; both are why messages go through here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+
+POLL_SECONDS = 0.05
+ROLL_CALL_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What became of one message.
+
+    Attributes
+    ----------
+    message : Message or None
+        The reply; None if there is none to use.
+    failure : str
+        Why there is none: empty if there is one.
+    """
+
+    message: Message | None
+    failure: str = ""
+
+
+class Mailbox:
+    """The only place that talks to Flower's grid.
+
+    Parameters
+    ----------
+    grid : Grid
+        Any of the engines' grids.
+    timeout : float
+        Seconds a client may take to answer.
+    """
+
+    def __init__(self, grid: Grid, timeout: float) -> None:
+        self.grid = grid
+        self.timeout = timeout
+
+    def nodes(self) -> list[int]:
+        """Return the ids of the nodes that are online, ascending."""
+        return sorted(self.grid.get_node_ids())
+
+    def ask(
+        self,
+        kind: str,
+        contents: Mapping[int, RecordDict],
+        server_round: int,
+        on_reply: Callable[[int], None] = lambda node: None,
+    ) -> dict[int, Reply]:
+        """Send ``contents`` (by node id) and return one :class:`Reply` a node, in the given order.
+
+        A node that raises, goes offline or stays silent beyond the timeout is reported as such.
+        """
+        messages = [
+            Message(content, node, kind, group_id=str(server_round), ttl=self.timeout + 60.0)
+            for node, content in contents.items()
+        ]
+        replies: dict[int, Reply] = {}
+        waiting: dict[str, int] = {}
+        sent = self.grid.push_messages(messages)
+        for node, message_id in zip(contents, sent, strict=False):
+            if message_id:
+                waiting[message_id] = node
+        for node in contents.keys() - waiting.values():
+            replies[node] = Reply(None, "the message could not be sent")
+
+        deadline = time.monotonic() + self.timeout
+        next_roll_call = time.monotonic() + ROLL_CALL_SECONDS
+        while waiting:
+            for message in self.grid.pull_messages(list(waiting)):
+                if (message_id := message.metadata.reply_to_message_id) in waiting:
+                    node = waiting.pop(message_id)
+                    replies[node] = _opened(message)
+                    on_reply(node)
+            if not waiting:
+                break
+            now = time.monotonic()
+            if now >= deadline:
+                for node in waiting.values():
+                    replies[node] = Reply(None, f"no answer within {self.timeout:g} s")
+                break
+            if now >= next_roll_call:
+                next_roll_call = now + ROLL_CALL_SECONDS
+                self._drop_lost(waiting, replies)
+            time.sleep(POLL_SECONDS)
+        return {node: replies[node] for node in contents}
+
+    def _drop_lost(self, waiting: dict[str, int], replies: dict[int, Reply]) -> None:
+        online = set(self.nodes())
+        lost = [message_id for message_id, node in waiting.items() if node not in online]
+        for message in self.grid.pull_messages(lost) if lost else ():  # it may have answered, then left
+            node = waiting.pop(message.metadata.reply_to_message_id)
+            replies[node] = _opened(message)
+        for message_id in lost:
+            if (gone := waiting.pop(message_id, None)) is not None:
+                replies[gone] = Reply(None, "its process is gone (the node went offline)")
+
+
+class ChosenNodes(Grid):
+    """A grid that knows only the clients chosen for a round.
+
+    Flower's strategies sample nodes themselves, from a global generator; given this grid and a
+    fraction of 1 they "sample" exactly the participants that the run's seed decided.
+    """
+
+    def __init__(self, nodes: Iterable[int]) -> None:
+        self._nodes = list(nodes)
+
+    def get_node_ids(self) -> list[int]:
+        """Return the chosen nodes."""
+        return list(self._nodes)
+
+    def _refuse(self, *args: object, **kwargs: object) -> None:
+        raise RuntimeError("a strategy plans messages; the mailbox alone sends them")
+
+    set_run = run = create_message = get_nodes = push_messages = pull_messages = send_and_receive = _refuse  # type: ignore[assignment]
+
+
+def _opened(message: Message) -> Reply:
+    if message.has_error():
+        reason = " ".join(str(message.error.reason).split())[:300]
+        return Reply(None, f"it raised: {reason}" if reason else f"error code {message.error.code}")
+    return Reply(message)

@@ -1,0 +1,154 @@
+"""From a configuration to the detector and the steps that build it; server and clients agree on both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from fedanomaly.core.arrays import Array, Arrays
+from fedanomaly.core.errors import InvalidArrays, UserError
+from fedanomaly.core.keyed import keyed_generator
+from fedanomaly.core.steps import Step
+from fedanomaly.detectors import DETECTORS, Aggregation, Detector, aggregations_of
+from fedanomaly.federation import strategies
+from fedanomaly.federation.config import RunConfig
+from fedanomaly.federation.protocol import ROUND, SCALING, SETUP, Task
+from fedanomaly.prepare import apply_scaling, scaling_step
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps of a run.
+
+    Attributes
+    ----------
+    detector : Detector
+        Unfitted, with its hyper-parameters.
+    aggregation : Aggregation
+        How clients build it.
+    strategy : str
+        Name of the Flower strategy that averages weights; empty where the aggregation is native.
+    scaling : Step or None
+        The first step: federated scaling.
+    rounds : int
+        Number of rounds.
+    """
+
+    detector: Detector
+    aggregation: Aggregation
+    strategy: str
+    scaling: Step | None
+    rounds: int
+
+    def steps(self, phase: str, server_round: int = 0) -> Sequence[Step]:
+        """Return the steps of a phase."""
+        if phase == SCALING:
+            return () if self.scaling is None else (self.scaling,)
+        if phase == SETUP:
+            return self.aggregation.setup()
+        return self.aggregation.round(server_round, self.rounds)
+
+    def step(self, task: Task) -> Step:
+        """Return the step a client was asked for."""
+        if task.phase == ROUND and not 1 <= task.server_round <= self.rounds:
+            raise InvalidArrays(f"there is no round {task.server_round} in a run of {self.rounds} rounds")
+        steps = self.steps(task.phase, task.server_round)
+        if not 0 <= task.index < len(steps):
+            raise InvalidArrays(f"phase {task.phase!r} of round {task.server_round} has no step {task.index}")
+        return steps[task.index]
+
+    def request(self, step: Step, state: Arrays) -> Arrays:
+        """Return what a client is sent for ``step``: the step's own request and the scaling."""
+        return {**step.request(state), **scaling_of(state)}
+
+    def load(self, arrays: Arrays) -> Detector:
+        """Return a fitted detector; raise :class:`InvalidArrays` unless the arrays are a model."""
+        return fresh(self.detector).load(arrays)
+
+
+def make_plan(config: RunConfig) -> Plan:
+    """Return the plan of a run.
+
+    Raises
+    ------
+    UserError
+        If a name is unknown, a parameter is not the detector's, or the aggregation cannot build it.
+    """
+    return _make_plan(
+        config.detector,
+        config.params,
+        config.contamination,
+        config.aggregation,
+        config.scaling,
+        config.rounds,
+        config.seed,
+    )
+
+
+@lru_cache(maxsize=32)
+def _make_plan(
+    name: str, params: str, contamination: str, aggregation: str, scaling: str, rounds: int, seed: int
+) -> Plan:
+    config = RunConfig(params=params, contamination=contamination)
+    detector = build_detector(name, config, seed)
+    way, strategy = choose_aggregation(detector, aggregation)
+    return Plan(detector, way, strategy, scaling_step(scaling or detector.default_scaling), rounds)
+
+
+def build_detector(name: str, config: RunConfig, seed: int) -> Detector:
+    """Return the unfitted detector with the parameters the user gave."""
+    cls = DETECTORS.get(name)
+    known = cls().get_params()
+    given = config.detector_params
+    if unknown := sorted(set(given) - set(known)):
+        takes = ", ".join(sorted(set(known) - {"random_state"}))
+        raise UserError(f"{name} has no parameter {unknown[0]!r}; --params takes {takes}")
+    automatic = {"random_state": int(keyed_generator(seed, "random_state").integers(2**31 - 1))}
+    if config.contamination_share is not None:
+        automatic["contamination"] = config.contamination_share  # type: ignore[assignment]
+    defaults = {key: value for key, value in automatic.items() if key in known}
+    return cls(**{**defaults, **given})
+
+
+def try_detector(detector: Detector) -> None:
+    """Fit a few made-up rows, so that an impossible parameter is refused before any client works."""
+    try:
+        fresh(detector).fit(keyed_generator(0, "probe").normal(size=(32, 3)))
+    except ValueError as error:
+        raise UserError(f"--params does not suit {detector.name}: {' '.join(str(error).split())}") from None
+
+
+def choose_aggregation(detector: Detector, name: str) -> tuple[Aggregation, str]:
+    """Return the aggregation called ``name`` and the Flower strategy it averages weights with."""
+    ways = aggregations_of(type(detector))
+    averaging = next((way for way in ways.values() if way.weights), None)
+    if not name:
+        name = next(iter(ways))
+    if name in ways:
+        return ways[name](detector), "fedavg" if ways[name].weights else ""
+    offered = [*ways, *(strategies.registered() if averaging else ())]
+    if averaging is not None and name in strategies.registered():
+        return averaging(detector), name
+    known = name in strategies.registered()
+    problem = "averages weights, which this detector has none of" if known else "is not known for it"
+    raise UserError(
+        f"{detector.name} cannot be built by {name!r} (it {problem}); choose one of {', '.join(offered)}"
+    )
+
+
+def fresh(detector: Detector) -> Detector:
+    """Return an unfitted copy."""
+    return type(detector)(**detector.get_params())
+
+
+def scaling_of(state: Arrays) -> Arrays:
+    """Return the scaling's part of a state or request."""
+    return {name: array for name, array in state.items() if name.startswith("scaling/")}
+
+
+def scaled(X: Array, arrays: Arrays) -> Array:
+    """Return rows scaled as ``arrays`` say, float64 and C-contiguous."""
+    return np.ascontiguousarray(apply_scaling(X, arrays), dtype=np.float64)

@@ -1,0 +1,148 @@
+"""Which clients take part: they introduce themselves, are checked, and may join late."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from flwr.app import RecordDict
+
+from fedanomaly.core.arrays import Arrays, require, require_only
+from fedanomaly.core.errors import FederationError, InvalidArrays
+from fedanomaly.federation.config import RunConfig
+from fedanomaly.federation.mailbox import Mailbox, Reply
+from fedanomaly.federation.observer import ClientInfo, Event, Observer
+from fedanomaly.federation.protocol import INTRODUCE, Facts, Task, arrays_of
+from fedanomaly.federation.wire import unpack
+
+JOIN_POLL_SECONDS = 0.1
+
+
+class Roster:
+    """The clients of a run: partition id -> node id.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Names the number of clients, the minimum and the time to wait for them.
+    mailbox : Mailbox
+        The way to the nodes.
+    observer : Observer
+        Told who joined and who was turned away.
+    """
+
+    def __init__(self, config: RunConfig, mailbox: Mailbox, observer: Observer) -> None:
+        self.config = config
+        self.mailbox = mailbox
+        self.observer = observer
+        self.nodes: dict[int, int] = {}
+        self.infos: dict[int, ClientInfo] = {}
+        self._features: int | None = None
+        self._fingerprint: str | None = None
+        self._seen: set[int] = set()
+
+    @property
+    def rows(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """Training rows by partition id; 0 for a client that is not in."""
+        sizes = [self.infos[c].train if c in self.infos else 0 for c in range(self.config.clients)]
+        return np.asarray(sizes, dtype=np.int64)
+
+    def gather(self) -> None:
+        """Wait until all clients are in, or the time is up and a majority is.
+
+        Raises
+        ------
+        FederationError
+            If too few clients come in time.
+        """
+        deadline = time.monotonic() + self.config.join_timeout
+        up = -1
+        while len(self.nodes) < self.config.clients and time.monotonic() < deadline:
+            self.admit(server_round=0)
+            if len(self.nodes) != up:
+                up = len(self.nodes)
+                self.observer.waiting(up, self.config.clients)
+            if up < self.config.clients:
+                time.sleep(JOIN_POLL_SECONDS)
+        if len(self.nodes) < self.config.majority:
+            raise FederationError(
+                f"only {len(self.nodes)} of {self.config.clients} clients joined within "
+                f"{self.config.join_timeout:g} s and at least {self.config.majority} are needed; "
+                "start the others with `python run_clients.py`, or lower --min-clients"
+            )
+        for client in sorted(set(range(self.config.clients)) - set(self.nodes)):
+            self._report(0, str(client), "did not join in time", "started without it")
+        self.observer.joined(dict(self.infos))
+
+    def admit(self, server_round: int) -> list[int]:
+        """Let nodes not seen before introduce themselves; return the partition ids that joined."""
+        online = self.mailbox.nodes()
+        new = [node for node in online if node not in self._seen]
+        self._seen.update(new)
+        if not new:
+            return []
+        task = Task("setup", 0, server_round, ())
+        contents = {node: RecordDict({"task": task.to_record()}) for node in new}
+        joined = []
+        for node, reply in self.mailbox.ask(INTRODUCE, contents, server_round).items():
+            try:
+                info = self._introduced(reply)
+            except InvalidArrays as error:
+                self._report(server_round, f"node {node}", f"was turned away: {error}", "ignored")
+                continue
+            if self.nodes.get(info.client) in online:
+                what = f"a second client says it is number {info.client}"
+                self._report(
+                    server_round, f"node {node}", what, "ignored; give every client its own --client-id"
+                )
+                continue
+            self.nodes[info.client] = node
+            self.infos[info.client] = info
+            joined.append(info.client)
+            if server_round > 0:
+                self._report(server_round, str(info.client), "joined late", "takes part from this round on")
+        self.nodes = dict(sorted(self.nodes.items()))
+        return joined
+
+    def _introduced(self, reply: Reply) -> ClientInfo:
+        if reply.message is None:
+            raise InvalidArrays(reply.failure)
+        facts = Facts.from_content(reply.message.content)
+        arrays = unpack(arrays_of(reply.message.content), limit=1 << 20)
+        require_only(arrays, {"sizes", "features", "fingerprint"})
+        sizes = [int(n) for n in require(arrays, "sizes", kind="i", shape=(6,), low=0, high=2**40)]
+        features = int(require(arrays, "features", kind="i", shape=(), low=1, high=10**6))
+        fingerprint = str(require(arrays, "fingerprint", kind="U", shape=()))
+        if not 0 <= facts.client < self.config.clients:
+            raise InvalidArrays(
+                f"it says it is client {facts.client}, but the run has clients 0 to {self.config.clients - 1}"
+            )
+        if any(sizes[fold + 1] > sizes[fold] for fold in (0, 2, 4)) or sizes[0] != facts.rows:
+            raise InvalidArrays(f"its row counts contradict each other: {sizes}")
+        if self._features is None:
+            self._features, self._fingerprint = features, fingerprint
+        if (features, fingerprint) != (self._features, self._fingerprint):
+            raise InvalidArrays(
+                "its data is not the data of the other clients; give all the same --data-path"
+            )
+        return ClientInfo(facts.client, *sizes)
+
+    def _report(self, server_round: int, client: str, what: str, action: str) -> None:
+        self.observer.event(Event(server_round, "join", client, what, action))
+
+
+def introduction(info: ClientInfo, features: int, fingerprint: str) -> Arrays:
+    """Return what a client says of itself."""
+    sizes = [
+        info.train,
+        info.train_frauds,
+        info.calibration,
+        info.calibration_frauds,
+        info.test,
+        info.test_frauds,
+    ]
+    return {
+        "sizes": np.asarray(sizes, dtype=np.int64),
+        "features": np.asarray(features, dtype=np.int64),
+        "fingerprint": np.asarray(fingerprint),
+    }

@@ -1,0 +1,71 @@
+"""Standard scaling from federated moments: zero mean, unit variance over all clients' training rows."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from fedanomaly.core.arrays import Array, Arrays, require, require_only
+from fedanomaly.core.errors import InvalidArrays, UserError
+from fedanomaly.core.keyed import Turn
+from fedanomaly.core.steps import AdditiveStep
+from fedanomaly.prepare.scaling import SCALINGS, declared_rows, scaling_state
+
+_LARGEST = 1e300  # sums of many clients stay finite
+_CONSTANT = 1e-13  # variance in units of the squared mean that is no more than rounding
+
+
+@SCALINGS.register("standard")
+class MomentsScaling(AdditiveStep):
+    """Mean and standard deviation (population, as scikit-learn's ``StandardScaler``) from additive moments.
+
+    Answer: ``count`` (1,) int64, ``sum`` and ``squares`` (n_features,) float64.
+
+    Notes
+    -----
+    The variance's relative error is about 1e-15 times mean**2 / variance: 1e-13 for mean 1e5 and
+    deviation 1e4. A feature whose variance is below 1e-13 of its squared mean counts as constant.
+    """
+
+    name = "standard-scaling"
+    leaks: ClassVar[str] = "the sum and the sum of squares of each feature"
+
+    def answer(self, request: Arrays, X: Array, y: Array | None, turn: Turn) -> Arrays:
+        """Return count, sum and sum of squares of the client's rows."""
+        with np.errstate(over="ignore"):
+            squares = np.einsum("ij,ij->j", X, X)
+        if not (np.isfinite(squares).all() and (squares < _LARGEST).all()):
+            feature = int(np.argmax(~(squares < _LARGEST)))
+            raise UserError(
+                f"feature number {feature} holds values too large to standardise: "
+                "rescale it, or use scaling 'robust', 'minmax' or 'none'"
+            )
+        return {
+            "count": np.array([len(X)], dtype=np.int64),
+            "sum": X.sum(axis=0, dtype=np.float64),
+            "squares": squares,
+        }
+
+    def check(self, state: Arrays, answer: Arrays, turn: Turn) -> None:
+        """Refuse moments that no rows can have."""
+        require_only(answer, {"count", "sum", "squares"})
+        count = require(answer, "count", kind="i", shape=(1,), low=1, high=declared_rows(state, turn))
+        total = require(answer, "sum", kind="f", shape=(None,), low=-_LARGEST, high=_LARGEST)
+        squares = require(answer, "squares", kind="f", shape=total.shape, low=0.0, high=_LARGEST)
+        if not all(array.dtype == np.dtype(np.float64) for array in (total, squares)):
+            raise InvalidArrays("the moments must be float64")
+        if count.dtype != np.int64:
+            raise InvalidArrays(f"array 'count' is {count.dtype}, expected int64")
+        n = float(count[0])
+        # the mean of squares is never below the square of the mean (Cauchy-Schwarz), up to rounding
+        if (np.abs(total) / n > np.sqrt(squares / n) * (1 + 1e-9)).any():
+            raise InvalidArrays("a sum is larger than its count and sum of squares allow")
+
+    def finish(self, state: Arrays, total: Arrays) -> Arrays:
+        """Return the state with mean and standard deviation of all rows."""
+        n = float(total["count"][0])
+        mean = total["sum"] / n
+        variance = total["squares"] / n - mean**2
+        constant = variance <= _CONSTANT * mean**2
+        return scaling_state(state, mean, np.sqrt(np.where(constant, 0.0, variance)))

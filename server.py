@@ -1,0 +1,18 @@
+"""The federation: the Flower ServerApp; as a script, starts the server, runs the rounds, writes results.
+
+    python server.py --detector isolation-forest --clients 5 --rounds 10
+    python server.py --engine local          # the whole job in one process
+
+``python server.py --help`` lists all options.
+"""
+
+from pathlib import Path
+
+from fedanomaly.experiment.server_app import make_server_app
+
+app = make_server_app()
+
+if __name__ == "__main__":
+    from fedanomaly.experiment.launch import serve
+
+    raise SystemExit(serve(None, Path(__file__).resolve().parent))
