@@ -1,14 +1,15 @@
 """What ONE client does with its rows, on one page: load, build, train, aggregate, evaluate.
 
-``client.py`` answers the server's messages with these verbes; a notebook can call them one by one:
+``client.py`` answers the server's messages with these verbs; a notebook can call them one by one:
 
-    >>> import anomaly
-    >>> config = anomaly.RunConfig(data="wdbc", clients=3, partition="iid")
-    >>> rows = anomaly.load_partition(config, client=0)
-    >>> plan = anomaly.build(config)
+    import anomaly
+    config = anomaly.RunConfig(data="wdbc", clients=3)
+    rows = anomaly.load_partition(config, client=0)
 
-``python anomaly.py`` walks through all five with every client in this process.
+``python anomaly.py`` walks through all five, with every client in this process.
 """
+
+import numpy as np
 
 from fedanomaly.core.arrays import Arrays
 from fedanomaly.federation import RunConfig
@@ -22,39 +23,41 @@ __all__ = ["RunConfig", "aggregate", "build", "evaluate", "load_partition", "tra
 def walk_through(config: RunConfig) -> dict[str, dict[str, float]]:
     """Run a federation by hand and return its metrics by client: what the engines do, without messages."""
     clients = tuple(range(config.clients))
-    rows = {client: load_partition(config, client) for client in clients}  # 1. every client: its own rows
-    plan = build(config)  # 2. the detector, and the steps that build it
-    state: Arrays = {"rows": rows_of_each(rows)}
+
+    # 1. Load: every client reads its own rows and splits them into training, calibration and test.
+    rows = {client: load_partition(config, client) for client in clients}
+
+    # 2. Build: the detector, and the list of steps by which the clients build it together.
+    plan = build(config)
+    state: Arrays = {"rows": np.array([len(rows[client].train) for client in clients])}
 
     phases = [(SCALING, 0), (SETUP, 0), *((ROUND, number) for number in range(1, config.rounds + 1))]
-    for phase, number in phases:
-        for index, step in enumerate(plan.steps(phase, number)):
-            task = Task(phase, index, number, clients)
+    for phase, server_round in phases:
+        for index, step in enumerate(plan.steps(phase, server_round)):
+            task = Task(phase, index, server_round, clients)
             request = plan.request(step, state)
             answers = []
-            for client in clients:  # 3. every client: train, send named arrays
+            for client in clients:
+                # 3. Train: a client answers a step with named arrays; its rows stay where they are.
                 answer = train(config, rows[client], task, request, client)
-                step.check(state, answer, task.turn(config.seed, config.rounds, client))
-                answers.append((task.turn(config.seed, config.rounds, client), answer))
-            state = aggregate(step, state, answers)  # 4. the server: check and combine
+                turn = task.turn(config.seed, config.rounds, client)
+                step.check(state, answer, turn)
+                answers.append((turn, answer))
+            # 4. Aggregate: the server combines the answers it has checked, in order of the clients.
+            state = aggregate(step, state, answers)
 
+    # 5. Evaluate: every client scores rows that no step has seen; histograms of scores add up.
     model = plan.load(plan.aggregation.model(state))
     scores = {
-        client: ClientScores.from_arrays(  # 5. every client: score rows that no step has seen
+        client: ClientScores.from_arrays(
             evaluate(config, rows[client], model, state, client), info_of(client, rows[client])
         )
         for client in clients
     }
-    return judge(config, scores, plan.aggregation.personal).metrics
-
-
-def rows_of_each(rows):  # type: ignore[no-untyped-def]
-    """Return training rows a client."""
-    import numpy as np
-
-    return np.asarray([len(part.train.y) for part in rows.values()], dtype=np.int64)
+    return judge(config, scores, personal=False).metrics
 
 
 if __name__ == "__main__":
     for name, metrics in walk_through(RunConfig(data="wdbc", clients=3, rounds=3)).items():
-        print(name, {key: round(metrics[key], 3) for key in ("precision", "recall", "accuracy")})
+        shown = ", ".join(f"{metric} {metrics[metric]:.3f}" for metric in ("precision", "recall", "accuracy"))
+        print(f"client {name}: {shown}" if name != "all" else f"all clients: {shown}")

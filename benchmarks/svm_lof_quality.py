@@ -15,13 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.base import clone
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from fedanomaly.core.keyed import Turn, keyed_generator
-from fedanomaly.core.steps import AdditiveStep, CollectStep, WeightsStep
-from fedanomaly.detectors.lof import LocalOutlierFactor
-from fedanomaly.detectors.one_class_svm import OneClassSVM
-from fedanomaly.privacy.sums import secure_sum
+from fedanomaly.core.keyed import keyed_generator
+from fedanomaly.detectors import LocalOutlierFactor, OneClassSVM
+from fedanomaly.detectors.contract import run_steps
 
 PREVALENCE = 0.001727
 CLIENTS = 5
@@ -29,30 +28,9 @@ SKEW = (0.6, 0.25, 0.1, 0.05, 0.0)  # share of the frauds a client holds
 
 
 def federate(detector, way, parts, seed, rounds):
-    """Run an aggregation's steps over clients in this process, weights by plain averaging."""
-    aggregation = type(detector).aggregations[way](detector)
-    everyone = tuple(range(len(parts)))
-    state = {"rows": np.array([len(part) for part in parts])}
-    plan = [(0, step) for step in aggregation.setup()]
-    plan += [(r, step) for r in range(1, rounds + 1) for step in aggregation.round(r, rounds)]
-    for server_round, step in plan:
-        turns = [Turn(seed, server_round, rounds, client, everyone) for client in everyone]
-        request = step.request(state)
-        answers = [(turn, step.answer(request, parts[turn.client], None, turn)) for turn in turns]
-        for turn, answer in answers:
-            step.check(state, answer, turn)
-        if isinstance(step, AdditiveStep):
-            state |= step.finish(state, secure_sum(answer for _, answer in answers))
-        elif isinstance(step, WeightsStep):
-            share = state["rows"] / state["rows"].sum()
-            names = answers[0][1]
-            mean = {
-                name: sum(s * a[name] for s, (_, a) in zip(share, answers, strict=True)) for name in names
-            }
-            state |= step.finish(state, mean)
-        elif isinstance(step, CollectStep):
-            state |= step.combine(state, answers)
-    return type(detector)(**detector.get_params()).load(aggregation.model(state))
+    """Return the detector that clients in this process build, weights by plain averaging."""
+    aggregation = detector.aggregations[way](detector)
+    return clone(detector).load(aggregation.model(run_steps(aggregation, parts, rounds=rounds, seed=seed)))
 
 
 def split(X, y, seed):
@@ -73,6 +51,27 @@ def partition(y, skewed, seed):
         np.array_split(legitimate, CLIENTS), np.split(fraud, (shares * len(fraud)).astype(int)), strict=True
     )
     return [np.sort(np.concatenate(pair)) for pair in parts]
+
+
+def models_of(train, y_train, seed, rounds):
+    """Return what is compared: a function that builds the model, by name."""
+    legitimate = train[y_train == 0]
+    even, skewed = ([train[rows] for rows in partition(y_train, skew, seed)] for skew in (False, True))
+    svm, lof = OneClassSVM(random_state=seed), LocalOutlierFactor(random_state=seed)
+    nystroem = OneClassSVM(random_state=seed, approximation="nystroem")
+    return {
+        "svm exact, pooled": lambda: OneClassSVM(random_state=seed).fit(train),
+        "svm nystroem, pooled": lambda: nystroem.fit(train),
+        "svm nystrom-mean, even": lambda: federate(svm, "nystrom-mean", even, seed, 1),
+        "svm nystrom-mean, skewed": lambda: federate(svm, "nystrom-mean", skewed, seed, 1),
+        "svm nystrom-hinge, even": lambda: federate(svm, "nystrom-hinge", even, seed, rounds),
+        "svm nystrom-hinge, skewed": lambda: federate(svm, "nystrom-hinge", skewed, seed, rounds),
+        "svm score-ensemble, even": lambda: federate(svm, "score-ensemble", even, seed, 1),
+        "lof pooled, every 2nd row": lambda: LocalOutlierFactor().fit(train[::2]),
+        "lof pooled, legitimate 2nd": lambda: LocalOutlierFactor().fit(legitimate[::2]),
+        "lof prototypes, even": lambda: federate(lof, "prototypes", even, seed, 1),
+        "lof prototypes, skewed": lambda: federate(lof, "prototypes", skewed, seed, 1),
+    }
 
 
 def measure(name, detector, X, y, rows, started, built):
@@ -102,23 +101,7 @@ def main() -> None:
     found = []
     for seed in range(options.seeds):
         train, y_train, test, y_test = split(X, y, seed)
-        legitimate = train[y_train == 0]
-        even, skewed = ([train[rows] for rows in partition(y_train, skew, seed)] for skew in (False, True))
-        svm, lof = OneClassSVM(random_state=seed), LocalOutlierFactor(random_state=seed)
-        nystroem = OneClassSVM(random_state=seed, approximation="nystroem")
-        models = {
-            "svm exact, pooled": lambda: OneClassSVM(random_state=seed).fit(train),
-            "svm nystroem, pooled": lambda: nystroem.fit(train),
-            "svm nystrom-mean, even": lambda: federate(svm, "nystrom-mean", even, seed, 1),
-            "svm nystrom-mean, skewed": lambda: federate(svm, "nystrom-mean", skewed, seed, 1),
-            "svm nystrom-hinge, even": lambda: federate(svm, "nystrom-hinge", even, seed, options.rounds),
-            "svm nystrom-hinge, skewed": lambda: federate(svm, "nystrom-hinge", skewed, seed, options.rounds),
-            "svm score-ensemble, even": lambda: federate(svm, "score-ensemble", even, seed, 1),
-            "lof pooled 10,000 rows": lambda: LocalOutlierFactor().fit(train[::2]),
-            "lof pooled, legitimate": lambda: LocalOutlierFactor().fit(legitimate[::2]),
-            "lof prototypes, even": lambda: federate(lof, "prototypes", even, seed, 1),
-            "lof prototypes, skewed": lambda: federate(lof, "prototypes", skewed, seed, 1),
-        }
+        models = models_of(train, y_train, seed, options.rounds)
         for name, build in models.items():
             if options.only in name:
                 started = time.perf_counter()

@@ -56,16 +56,16 @@ def _parser() -> Parser:
 
 def _partition(options: argparse.Namespace, console: Console) -> int:
     from fedanomaly.federation.layout import layout
-    from fedanomaly.partition import PARTITIONERS, summarise
+    from fedanomaly.partition import summarise
 
     known = set(RunConfig.__dataclass_fields__)
     given = {key: value for key, value in vars(options).items() if key in known and value is not None}
     config = RunConfig.from_mapping(given, "the command line")
     held = layout(config)
     summary = summarise(held.table, held.indices)
-    if warning := PARTITIONERS.get(config.partition).warning:
-        console.print(f"note: {warning}", style="yellow", soft_wrap=True)
-    _show(console, summary.rows(), f"{config.data}, partition {config.partition}, seed {config.seed}")
+    for note in held.notes:
+        console.print(f"note: {note}", style="yellow", soft_wrap=True)
+    _show(console, summary.records(), f"{config.data}, partition {config.partition}, seed {config.seed}")
     for name, value in summary.overall().items():
         console.print(f"{name.replace('_', ' ')}: {value:.4f}", highlight=False)
     if options.picture:

@@ -40,22 +40,20 @@ class ADBench(FileDataset):
 
     def locate(self, request: DataRequest) -> Path:
         """Return the table's file; the error lists the tables that are there."""
-        is_file = request.path is not None and request.path.is_file()
-        if not request.variant and not is_file:
+        if not request.variant and not (request.path is not None and request.path.is_file()):
             raise UserError(f"which ADBench table? {_listed(available(request))}")
-        if not request.variant or not is_file:
-            try:
-                return super().locate(request)
-            except UserError as error:
-                if not (tables := available(request)):
-                    raise
-                plain = {table.split("_", 1)[-1]: table for table in tables}
-                close = get_close_matches(request.variant.split("_", 1)[-1], plain, n=1)
-                hint = f" (did you mean {plain[close[0]]!r}?)" if close else ""
-                raise UserError(
-                    f"there is no ADBench table {request.variant!r}{hint}; {_listed(tables)}"
-                ) from error
-        return super().locate(request)
+        try:
+            return super().locate(request)
+        except UserError as error:
+            tables = available(request)
+            if not tables:
+                raise
+            plain = {table.split("_", 1)[-1]: table for table in tables}
+            close = get_close_matches(request.variant.split("_", 1)[-1], plain, n=1)
+            hint = f" (did you mean {plain[close[0]]!r}?)" if close else ""
+            raise UserError(
+                f"there is no ADBench table {request.variant!r}{hint}; {_listed(tables)}"
+            ) from error
 
     def read(self, path: Path, request: DataRequest) -> Table:
         """Return the rows of one table."""
@@ -93,7 +91,9 @@ def read_npz(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int8]]
         raise UserError(f"{path.name} is not an ADBench table (an .npz with X and y): {error}") from error
     y = y.reshape(-1) if y.ndim == 2 and 1 in y.shape else y
     if X.ndim != 2 or X.dtype.kind not in "biuf" or y.dtype.kind not in "biuf" or y.shape != (len(X),):
-        raise UserError(f"{path.name}: X {X.dtype}{X.shape} and y {y.dtype}{y.shape} are no table with labels")
+        raise UserError(
+            f"{path.name}: X {X.dtype}{X.shape} and y {y.dtype}{y.shape} are no table with labels"
+        )
     if not np.isin(y, (0, 1)).all():
         raise UserError(f"{path.name}: y holds other values than 0 (normal) and 1 (anomaly)")
     return X.astype(np.float64), y.astype(np.int8)

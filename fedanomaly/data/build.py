@@ -69,7 +69,9 @@ def build_table(
         raise UserError(
             f"{source}: {X.shape[1]} features need as many different names, got {len(feature_names)}"
         )
-    columns = {"time": time, "amount": amount} | {f"group {key}": value for key, value in (groups or {}).items()}
+    columns = {"time": time, "amount": amount} | {
+        f"group {key}": value for key, value in (groups or {}).items()
+    }
     for column, values in columns.items():
         if values is not None and np.shape(values) != y.shape:
             raise UserError(f"{source}: {column} has shape {np.shape(values)}, expected {y.shape}")

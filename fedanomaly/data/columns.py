@@ -202,9 +202,8 @@ def _unpacked(path: Path) -> Iterator[tuple[bytes, IO[bytes]]]:
     with path.open("rb") as outer:
         magic = _peek(outer)
         if magic.startswith(_ZIP):
-            with zipfile.ZipFile(outer) as archive:
-                with archive.open(_only_member(archive)) as member:
-                    yield _seekable(member)
+            with zipfile.ZipFile(outer) as archive, archive.open(_only_member(archive)) as member:
+                yield _seekable(member)
         elif magic.startswith(_GZIP):
             with gzip.open(outer) as inner:
                 yield _seekable(inner)  # type: ignore[arg-type]

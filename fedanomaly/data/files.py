@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from fedanomaly.core.errors import UserError
-from fedanomaly.data.base import Dataset, DataRequest, Table
+from fedanomaly.data.base import DataRequest, Dataset, Table
 from fedanomaly.data.download import OfficialFile, fetch
 from fedanomaly.data.places import cache_folder, data_folder, file_identity
 
@@ -78,7 +78,8 @@ class FileDataset(Dataset):
         if found := self._in(path, patterns) or _best([file for file in path.iterdir() if _is_data(file)]):
             return found
         raise UserError(
-            f"the folder {path} holds no file of the data set {self.name!r} (looked for {', '.join(patterns)})"
+            f"the folder {path} holds no file of the data set {self.name!r} "
+            f"(looked for {', '.join(patterns)})"
         )
 
     def _in(self, folder: Path, patterns: tuple[str, ...]) -> Path | None:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -58,8 +58,6 @@ def one_process_at_a_time(lock: Path) -> Iterator[None]:
         yield
         return
     with file:
-        try:
+        with suppress(OSError):  # no locks on this file system
             fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:
-            pass  # no locks on this file system
         yield

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr, ndtri  # type: ignore[import-untyped, unused-ignore]
 
 from fedanomaly.core.keyed import keyed_generator
 from fedanomaly.data import creditcard_figures as figures
@@ -25,8 +25,8 @@ LEAST_ROWS = 100
 
 # What no table of figures holds; chosen so that a forest, logistic regression, LOF and the
 # distances between rows come out as on the genuine sample (tests/data/test_synthetic.py).
-_HIDDEN_SHARE = 0.16  # frauds inside the legitimate cloud
-_HIDDEN_STRENGTH = 0.85  # how much of the hidden frauds' own shift and scale they show
+_HIDDEN_SHARE = 0.15  # frauds inside the legitimate cloud
+_HIDDEN_STRENGTH = 0.75  # how much of the hidden frauds' own shift and scale they show
 _SUSPICIOUS_SHARE = 0.0008  # legitimate rows on the way towards the frauds
 _SUSPICIOUS_STRENGTH = (0.2, 0.7)  # how far on that way
 _KINDS = 3_000  # kinds of legitimate payment: rows of one kind resemble one another
@@ -116,7 +116,9 @@ def _legitimate(moments: Floats, seed: int) -> Iterator[Floats]:
 def _frauds(count: int, seed: int) -> tuple[Floats, Floats]:
     """Return the frauds' rows (count, 29) and when in the two days (0 to 1) each happens."""
     own = keyed_generator(seed, "synthetic", "fraud")
-    moments = np.minimum((np.arange(count) + own.random(count)) / count, 1 - 1e-9)  # even: few rows show noise
+    moments = np.minimum(
+        (np.arange(count) + own.random(count)) / count, 1 - 1e-9
+    )  # even: few rows show noise
     hidden = np.zeros(count, dtype=bool)
     hidden[own.permutation(count)[: round(_HIDDEN_SHARE * count)]] = True
     rows = np.empty((count, len(FEATURES)))
@@ -124,9 +126,7 @@ def _frauds(count: int, seed: int) -> tuple[Floats, Floats]:
     scores = _Kinds(seed).scores(moments[hidden], own)
     shift, scale = figures.hidden_frauds()
     resembling = _from_scores(scores, "legitimate")[:, :COMPONENTS]
-    rows[hidden, :COMPONENTS] = (
-        resembling * (1 + _HIDDEN_STRENGTH * (scale - 1)) + _HIDDEN_STRENGTH * shift
-    )
+    rows[hidden, :COMPONENTS] = resembling * (1 + _HIDDEN_STRENGTH * (scale - 1)) + _HIDDEN_STRENGTH * shift
     rows[hidden, COMPONENTS] = _amounts(_evened(own.standard_normal((1, len(resembling))))[0], "fraud")
     rows[~hidden] = _campaigns(int((~hidden).sum()), own)
 
@@ -232,7 +232,9 @@ def _finished(rows: Floats, kind: str, own: Generator) -> Floats:
     low, high = figures.published_ranges()
     np.clip(rows, low, high, out=rows)
     amounts = rows[:, COMPONENTS]
-    whole = (amounts >= 1.5) & (np.abs(amounts - 99.99) > 0.005) & (own.random(len(rows)) < _WHOLE_AMOUNTS[kind])
+    whole = (
+        (amounts >= 1.5) & (np.abs(amounts - 99.99) > 0.005) & (own.random(len(rows)) < _WHOLE_AMOUNTS[kind])
+    )
     cents = np.where(whole, np.rint(amounts), np.rint(amounts * 100) / 100)
     rows = np.rint(rows * _GRID) / _GRID
     rows[:, COMPONENTS] = cents
@@ -245,4 +247,4 @@ def _seconds(moments: Floats, kind: str) -> Floats:
     first = _FIRST_DAY[kind]
     below = np.concatenate([[0.0], np.cumsum(np.concatenate([first * shares, (1 - first) * shares]))])
     seconds = np.interp(moments, below, np.arange(49) * 3600.0)
-    return np.floor(np.minimum(seconds, 2 * _DAY - 8))
+    return np.asarray(np.floor(np.minimum(seconds, 2 * _DAY - 8)))

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from fedanomaly.core.arrays import Array, Arrays, require, require_only
 from fedanomaly.core.errors import InvalidArrays
-from fedanomaly.detectors._rbf import as_float64, row_chunks
+from fedanomaly.detectors._rbf import row_chunks
+from fedanomaly.detectors._received import require_float64
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -93,18 +94,18 @@ class LocalDensities:
         require_only(arrays, {"points", "k_distances", "densities", "sizes", "neighbors"})
         sizes = require(arrays, "sizes", kind="i", shape=(None,), low=2)
         neighbors = require(arrays, "neighbors", kind="i", shape=(len(sizes),), low=1)
-        points = require(arrays, "points", kind="f", shape=(None, None), low=-1e100, high=1e100)
+        points = require_float64(arrays, "points", (None, None), low=-1e100, high=1e100)
         if not points.size or sum(sizes.tolist()) != len(points):
             raise InvalidArrays(f"sizes of the members do not add up to {len(points)} points")
         if bool((neighbors >= sizes).any()) or {sizes.dtype, neighbors.dtype} != {np.dtype(np.int64)}:
             raise InvalidArrays("neighbors must be int64, as sizes, and below the size of each member")
         shape = (len(points),)
-        k_distances = require(arrays, "k_distances", kind="f", shape=shape, low=0, high=1e150)
-        densities = require(arrays, "densities", kind="f", shape=shape, low=1e-120, high=1.000001e10)
+        k_distances = require_float64(arrays, "k_distances", shape, low=0, high=1e150)
+        densities = require_float64(arrays, "densities", shape, low=1e-120, high=1.000001e10)
         return cls(
-            as_float64(points, "points"),
-            as_float64(k_distances, "k_distances"),
-            as_float64(densities, "densities"),
+            points,
+            k_distances,
+            densities,
             sizes,
             neighbors,
         )

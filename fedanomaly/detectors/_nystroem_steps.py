@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from fedanomaly.core.arrays import Array, Arrays, require, require_only
+from fedanomaly.core.arrays import Array, Arrays, require_only
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.keyed import Turn, keyed_generator
 from fedanomaly.core.steps import AdditiveStep, Step, WeightsStep
 from fedanomaly.detectors import _nystroem as nystroem
-from fedanomaly.detectors._rbf import KernelExpansion, as_float64, kernel_sum, kernel_values, weighted_sums
-from fedanomaly.detectors.base import Aggregation, features_of, rows_of
+from fedanomaly.detectors._rbf import KernelExpansion, kernel_sum, kernel_values, weighted_sums
+from fedanomaly.detectors._received import LARGE, require_count, require_float64
+from fedanomaly.detectors.base import Aggregation, features_of
 
 if TYPE_CHECKING:
     from fedanomaly.detectors.one_class_svm import OneClassSVM
@@ -42,15 +43,13 @@ class MomentsStep(AdditiveStep):
     def check(self, state: Arrays, answer: Arrays, turn: Turn) -> None:
         """Accept moments that some table with the declared number of rows could have."""
         require_only(answer, {"count", "sum", "products"})
-        count = _check_count(state, answer, turn)
-        total = as_float64(
-            require(answer, "sum", kind="f", shape=(features_of(state),), low=-1e75, high=1e75), "sum"
-        )
-        if not 1 <= len(as_float64(total, "sum")) <= _MOST_FEATURES:
+        count = require_count(state, answer, turn)
+        total = require_float64(answer, "sum", (features_of(state),), low=-1e75, high=1e75)
+        if not 1 <= len(total) <= _MOST_FEATURES:
             raise InvalidArrays(f"sum has {len(total)} features, expected 1 to {_MOST_FEATURES}")
         square = (len(total), len(total))
-        products = require(answer, "products", kind="f", shape=square, low=-1e150, high=1e150)
-        spread = np.diag(as_float64(products, "products")) * count - total**2
+        products = require_float64(answer, "products", square, low=-1e150, high=1e150)
+        spread = np.diag(products) * count - total**2
         if not np.array_equal(products, products.T) or bool((spread < -1e-9 * (1 + total**2)).any()):
             raise InvalidArrays("products is not the sum of outer products of rows that add up to sum")
 
@@ -82,10 +81,9 @@ class KernelMeanStep(AdditiveStep):
     def check(self, state: Arrays, answer: Arrays, turn: Turn) -> None:
         """Accept sums of values between 0 and 1: no client can weigh more than its rows."""
         require_only(answer, {"count", "kernel"})
-        count = _check_count(state, answer, turn)
+        count = require_count(state, answer, turn)
         shape = (len(state["nystrom/landmarks"]),)
-        high = count * (1 + 1e-9)
-        as_float64(require(answer, "kernel", kind="f", shape=shape, low=0, high=high), "kernel")
+        require_float64(answer, "kernel", shape, low=0, high=count * (1 + 1e-9))
 
     def finish(self, state: Arrays, total: Arrays) -> Arrays:
         """Keep the mean."""
@@ -128,9 +126,10 @@ class HingeStep(WeightsStep):
     def answer(self, request: Arrays, X: Array, y: Array | None, turn: Turn) -> Arrays:
         """Return the weights after :data:`LOCAL_STEPS` steps; ``proximal_mu`` in the request is FedProx's."""
         landmarks, gamma = _landmarks(request, X.shape[1])
-        start = as_float64(require(request, "w", kind="f", shape=(len(landmarks),)), "w")
-        rho = float(require(request, "rho", kind="f", shape=(1,))[0])
-        mu = float(np.asarray(request.get("proximal_mu", 0.0)).reshape(-1)[0])
+        start = require_float64(request, "w", (len(landmarks),))
+        rho = float(require_float64(request, "rho", (1,))[0])
+        proximal = {"mu": np.reshape(request.get("proximal_mu", np.zeros(1)), -1)}
+        mu = float(require_float64(proximal, "mu", (1,), low=0)[0])
         root = nystroem.landmark_root(landmarks, gamma)
         K = kernel_values(X, landmarks, gamma)
         start, rho = _project(start, rho)
@@ -151,8 +150,8 @@ class HingeStep(WeightsStep):
         """Accept weights inside the ball where the optimum lies."""
         require_only(answer, {"w", "rho"})
         shape = (len(state["nystrom/landmarks"]),)
-        w = as_float64(require(answer, "w", kind="f", shape=shape, low=-1.1, high=1.1), "w")
-        as_float64(require(answer, "rho", kind="f", shape=(1,), low=-1, high=1), "rho")
+        w = require_float64(answer, "w", shape, low=-1.1, high=1.1)
+        require_float64(answer, "rho", (1,), low=-1, high=1)
         if float((w**2).sum()) > 1.0 + 1e-9:
             raise InvalidArrays("the norm of w is above 1: such weights come from no data")
 
@@ -241,14 +240,5 @@ def _project(w: Floats, rho: float) -> tuple[Floats, float]:
 
 
 def _landmarks(request: Arrays, n_features: int) -> tuple[Floats, float]:
-    landmarks = require(request, "landmarks", kind="f", shape=(None, n_features))
-    gamma = require(request, "gamma", kind="f", shape=(1,), low=1e-30)
-    return as_float64(landmarks, "landmarks"), float(gamma[0])
-
-
-def _check_count(state: Arrays, answer: Arrays, turn: Turn) -> int:
-    declared = int(rows_of(state)[turn.client])
-    count = require(answer, "count", kind="i", shape=(1,), low=1, high=declared)
-    if count.dtype != np.int64:
-        raise InvalidArrays(f"array 'count' is {count.dtype}, expected int64")
-    return int(count[0])
+    landmarks = require_float64(request, "landmarks", (None, n_features))
+    return landmarks, float(require_float64(request, "gamma", (1,), low=1 / LARGE)[0])

@@ -11,8 +11,8 @@ from fedanomaly.core.keyed import Turn
 from fedanomaly.core.steps import Answer, CollectStep, Step
 from fedanomaly.detectors._kmeans import kmeans
 from fedanomaly.detectors._local_density import LocalDensities
-from fedanomaly.detectors._rbf import as_float64
-from fedanomaly.detectors.base import Aggregation, features_of, rows_of
+from fedanomaly.detectors._received import most_rows, require_float64
+from fedanomaly.detectors.base import Aggregation, features_of
 
 if TYPE_CHECKING:
     from fedanomaly.detectors.lof import LocalOutlierFactor
@@ -37,19 +37,19 @@ class CentroidsStep(CollectStep):
         return {"centroids": centroids[keep], "counts": counts[keep]} if keep.sum() >= 2 else {}
 
     def check(self, state: Arrays, answer: Arrays, turn: Turn) -> None:
-        """Accept centroids that the declared rows can have, or nothing."""
+        """Accept centroids that the client's rows can have, or nothing."""
         if not answer:
             return
         require_only(answer, {"centroids", "counts"})
         least, most = self.detector.min_cluster_size, self.detector.n_prototypes
         shape = (None, features_of(state))
-        centroids = require(answer, "centroids", kind="f", shape=shape, low=-1e100, high=1e100)
-        if not (2 <= len(as_float64(centroids, "centroids")) <= most and centroids.shape[1]):
+        centroids = require_float64(answer, "centroids", shape, low=-1e100, high=1e100)
+        if not (2 <= len(centroids) <= most and centroids.shape[1]):
             raise InvalidArrays(f"expected 2 to {most} centroids, got an array of shape {centroids.shape}")
-        declared = int(rows_of(state)[turn.client])
-        counts = require(answer, "counts", kind="i", shape=(len(centroids),), low=least, high=declared)
-        if sum(counts.tolist()) > declared:
-            raise InvalidArrays(f"counts add up to more than the client's {declared} rows")
+        rows = most_rows(state, turn)
+        counts = require(answer, "counts", kind="i", shape=(len(centroids),), low=least, high=rows)
+        if sum(counts.tolist()) > rows:
+            raise InvalidArrays(f"counts add up to more than the {rows} rows the client can have")
 
     def combine(self, state: Arrays, answers: Sequence[Answer]) -> Arrays:
         """Build one LOF a client over its centroids."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from fedanomaly.core.arrays import Array, Arrays, require, require_only
 from fedanomaly.core.errors import InvalidArrays
+from fedanomaly.detectors._received import LARGE, require_float64
 
 Floats = npt.NDArray[np.float64]
 
@@ -140,12 +141,8 @@ class KernelExpansion:
     def from_arrays(cls, arrays: Arrays) -> Self:
         """Read the named arrays back; raise :class:`InvalidArrays` unless every score will be finite."""
         require_only(arrays, {"centers", "coefficients", "sizes", "gamma", "mean", "scale", "rho"})
-
-        def get(name: str, shape: tuple[int | None, ...], low: float = -_LARGE) -> Array:
-            return as_float64(require(arrays, name, kind="f", shape=shape, low=low, high=_LARGE), name)
-
         sizes = require(arrays, "sizes", kind="i", shape=(None,), low=1)
-        centers = get("centers", (None, None))
+        centers = require_float64(arrays, "centers", (None, None))
         if sizes.dtype != np.int64 or sum(sizes.tolist()) != len(centers):
             raise InvalidArrays(f"sizes (int64) of the members must add up to the {len(centers)} centers")
         if not centers.size or not len(sizes):
@@ -153,20 +150,10 @@ class KernelExpansion:
         members = (len(sizes),)
         return cls(
             centers,
-            get("coefficients", (len(centers),)),
+            require_float64(arrays, "coefficients", (len(centers),)),
             sizes,
-            get("gamma", members, 1 / _LARGE),
-            get("mean", members),
-            get("scale", members, 1 / _LARGE),
-            float(get("rho", (1,))[0]),
+            require_float64(arrays, "gamma", members, 1 / LARGE),
+            require_float64(arrays, "mean", members),
+            require_float64(arrays, "scale", members, 1 / LARGE),
+            float(require_float64(arrays, "rho", (1,))[0]),
         )
-
-
-_LARGE = 1e30  # sums, squares and quotients of values so bounded stay finite in float64
-
-
-def as_float64(array: Array, name: str) -> Array:
-    """Return ``array``; raise :class:`InvalidArrays` unless it is float64."""
-    if array.dtype != np.float64:
-        raise InvalidArrays(f"array {name!r} is {array.dtype}, expected float64")
-    return array

@@ -12,7 +12,8 @@ from fedanomaly.core.errors import FederationError, InvalidArrays
 from fedanomaly.core.keyed import Turn
 from fedanomaly.core.steps import Answer, CollectStep, Step
 from fedanomaly.detectors._rbf import KernelExpansion
-from fedanomaly.detectors.base import Aggregation, features_of, rows_of
+from fedanomaly.detectors._received import most_rows
+from fedanomaly.detectors.base import Aggregation, features_of
 
 if TYPE_CHECKING:
     from fedanomaly.detectors.one_class_svm import OneClassSVM
@@ -39,11 +40,11 @@ class MembersStep(CollectStep):
         return {**member.to_arrays(), "mean": mean, "scale": scale, "rho": (member.rho - mean) / scale}
 
     def check(self, state: Arrays, answer: Arrays, turn: Turn) -> None:
-        """Accept what a one-class SVM on at most the declared rows can be, or nothing."""
+        """Accept what a one-class SVM on the client's rows can be, or nothing."""
         if not answer:
             return
         member = KernelExpansion.from_arrays(answer)
-        rows = min(int(rows_of(state)[turn.client]), self.detector.exact_rows)
+        rows = min(most_rows(state, turn), self.detector.exact_rows)
         if len(member.sizes) != 1 or len(member.centers) > rows:
             raise InvalidArrays(f"expected one member of at most {rows} support vectors (the client's rows)")
         width, expected = member.centers.shape[1], features_of(state)

@@ -132,12 +132,12 @@ class IsolationForest(Detector):
 
     def sample_size(self, n_rows: int) -> int:
         """Return how many of ``n_rows`` rows a tree is grown on."""
-        if isinstance(self.max_samples, str):
-            return min(256, n_rows)
+        limit = 256
         if isinstance(self.max_samples, Integral):
-            return min(int(self.max_samples), n_rows)
-        share = float(self.max_samples)
-        return max(1, min(int(share * n_rows), MAX_PSI))
+            limit = int(self.max_samples)
+        elif self.max_samples != "auto":
+            limit = min(max(1, int(float(self.max_samples) * n_rows)), MAX_PSI)
+        return min(limit, n_rows)
 
     def grow(self, X: Array, keys: npt.NDArray[np.uint64], depth: int = 1) -> Forest:
         """Return one tree a key, grown on rows of ``X``; a tree depends on ``X`` and its key alone.

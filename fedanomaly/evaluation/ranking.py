@@ -41,6 +41,12 @@ class Ranking:
         return cls(keys[occupied], counts[0, occupied], counts[1, occupied])
 
     @property
+    def prevalence(self) -> float:
+        """Share of frauds among all rows; NaN without rows."""
+        rows = self.legitimate.sum() + self.fraud.sum()
+        return float(self.fraud.sum() / rows) if rows else UNDEFINED
+
+    @property
     def auroc(self) -> float:
         """Probability that a fraud scores below a legitimate row, ties half; NaN without both classes."""
         n_legitimate, n_fraud = self.legitimate.sum(), self.fraud.sum()

@@ -132,12 +132,8 @@ class Job:
         write_run_report(self.folder.path)
 
     def _warnings(self) -> list[str]:
-        from fedanomaly.partition import PARTITIONERS
-
         aggregation = self.coordinator.plan.aggregation
-        warnings = [PARTITIONERS.get(self.config.partition).warning]
-        if self.config.references:
-            warnings += layout(self.config).table.warnings
+        warnings = list(layout(self.config).notes) if self.config.references else []
         if aggregation.ships_rows:
             warnings.append(f"Training rows leave the clients ({aggregation.name}): {aggregation.leaks}")
         if self.config.balance != "none" and self.config.balance_where == "train":
@@ -151,7 +147,7 @@ class Job:
             warnings.append(
                 f"{len(self.folder.events)} events: clients failed or joined late; see events.jsonl."
             )
-        return [warning for warning in warnings if warning]
+        return warnings
 
 
 class _Both(Observer):

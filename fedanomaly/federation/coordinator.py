@@ -12,7 +12,7 @@ from flwr.serverapp import Grid
 from fedanomaly.core.arrays import Arrays, with_prefix
 from fedanomaly.core.errors import FederationError, InvalidArrays
 from fedanomaly.core.keyed import keyed_generator
-from fedanomaly.core.steps import Step, WeightsStep
+from fedanomaly.core.steps import AdditiveStep, Step, WeightsStep
 from fedanomaly.detectors import Detector
 from fedanomaly.federation.combine import combine
 from fedanomaly.federation.config import RunConfig
@@ -25,6 +25,8 @@ from fedanomaly.federation.roster import Roster
 from fedanomaly.federation.scoring import ClientScores, judge
 from fedanomaly.federation.strategies import WeightsStrategy, make_strategy
 from fedanomaly.federation.wire import pack
+
+SPENT = ("seconds", "bytes_up", "bytes_down")
 
 
 class Coordinator:
@@ -74,10 +76,11 @@ class Coordinator:
         train = self._steps(ROUND, server_round)
         evaluate, scores = self._evaluate(server_round)
         judged = judge(self.config, scores, self.plan.aggregation.personal)
-        for client, metrics in judged.metrics.items():
-            metrics |= evaluate.get(client) or _over_clients(evaluate)
+        judged.metrics["all"] |= _over_clients(evaluate, SPENT)
+        for client, values in evaluate.items():
+            judged.metrics[client] |= {name: values[name] for name in SPENT}
         self.state["offset"] = np.asarray(judged.threshold.offset)
-        train_all = {**train, "all": _over_clients(train)} if train else {}
+        train_all = {**train, "all": _over_clients(train, ("rows", *SPENT))} if train else {}
         return RoundRecord(
             server_round,
             train_all,
@@ -108,6 +111,8 @@ class Coordinator:
             step.check(self.state, arrays, task.turn(self.config.seed, self.config.rounds, client))
 
         received = self.exchange.ask(TRAIN, task, dict.fromkeys(task.participants, request), check)
+        if isinstance(step, AdditiveStep):
+            self.exchange.keep_agreeing(received, task)
         self.state = combine(step, self.state, received.answers)
         return received.metrics
 
@@ -183,16 +188,11 @@ class Coordinator:
 
 def _add(spent: dict[str, Metrics], metrics: dict[str, Metrics]) -> None:
     for client, values in metrics.items():
-        mine = spent.setdefault(
-            client, {"rows": values["rows"], "seconds": 0.0, "bytes_up": 0.0, "bytes_down": 0.0}
-        )
-        for name in ("seconds", "bytes_up", "bytes_down"):
+        mine = spent.setdefault(client, {"rows": values["rows"], **dict.fromkeys(SPENT, 0.0)})
+        for name in SPENT:
             mine[name] += values[name]
 
 
-def _over_clients(metrics: dict[str, Metrics]) -> Metrics:
-    total = {
-        name: sum(values[name] for values in metrics.values())
-        for name in ("seconds", "bytes_up", "bytes_down")
-    }
+def _over_clients(metrics: dict[str, Metrics], names: Sequence[str]) -> Metrics:
+    total = {name: sum(values[name] for values in metrics.values()) for name in names}
     return {**total, "clients": float(len(metrics))}

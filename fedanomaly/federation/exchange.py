@@ -76,7 +76,7 @@ class Exchange:
         FederationError
             If fewer clients than the stated minimum answered soundly.
         """
-        phase = "evaluate" if kind != TRAIN else "train" if task.server_round else task.phase
+        phase = _phase(kind, task)
         self.observer.asked(task.server_round, phase, task.participants)
         clients = {self.roster.nodes[client]: client for client in requests}
         contents = {
@@ -94,16 +94,40 @@ class Exchange:
             try:
                 self._take(received, replies[node], task, client, payload_bytes(requests[client]), check)
             except InvalidArrays as error:
-                self.observer.event(
-                    Event(task.server_round, phase, str(client), str(error), "its answer was left out")
-                )
-        needed = min(self.config.majority, len(requests))
+                self._left_out(task, phase, client, str(error))
+        self._require_enough(received, task, phase, len(requests))
+        return received
+
+    def keep_agreeing(self, received: Received, task: Task) -> None:
+        """Leave out answers that cannot be summed: other names, shapes or dtypes than most have."""
+        forms = [
+            tuple((name, array.shape, array.dtype.str) for name, array in sorted(answer.items()))
+            for _, answer in received.answers
+        ]
+        if len(set(forms)) <= 1:
+            return
+        common = max(forms, key=forms.count)
+        phase = _phase(TRAIN, task)
+        for (turn, _), form in zip(list(received.answers), forms, strict=True):
+            if form != common:
+                self._left_out(task, phase, turn.client, "its arrays have other names, shapes or dtypes than most")
+                received.metrics.pop(str(turn.client))
+        received.answers[:] = [
+            answer for answer, form in zip(received.answers, forms, strict=True) if form == common
+        ]
+        self._require_enough(received, task, phase, len(task.participants))
+
+    def _left_out(self, task: Task, phase: str, client: int, reason: str) -> None:
+        event = Event(task.server_round, phase, str(client), reason, "its answer was left out")
+        self.observer.event(event)
+
+    def _require_enough(self, received: Received, task: Task, phase: str, asked: int) -> None:
+        needed = min(self.config.majority, asked)
         if len(received.answers) < needed:
             raise FederationError(
-                f"round {task.server_round} ({phase}): {len(received.answers)} of {len(requests)} clients "
+                f"round {task.server_round} ({phase}): {len(received.answers)} of {asked} clients "
                 f"answered and at least {needed} are needed; see events.jsonl for the reasons"
             )
-        return received
 
     def _take(
         self, received: Received, reply: Reply, task: Task, client: int, bytes_down: int, check: Check
@@ -128,6 +152,12 @@ class Exchange:
             "bytes_up": float(payload_bytes(record)),
             "bytes_down": float(bytes_down),
         }
+
+
+def _phase(kind: str, task: Task) -> str:
+    if kind != TRAIN:
+        return "evaluate"
+    return "train" if task.server_round else task.phase
 
 
 def average_weights(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fedanomaly.data import DataRequest, Table, load_table
 from fedanomaly.federation.config import RunConfig
-from fedanomaly.partition import PartitionRequest, split
+from fedanomaly.partition import PARTITIONERS, PartitionRequest
 from fedanomaly.prepare import assign_folds, engineer
 
 LayoutKey = tuple[tuple[str, object], ...]
@@ -35,11 +35,14 @@ class Layout:
         Row numbers each client holds.
     folds : ndarray of shape (n_rows,), int8
         0 train, 1 calibration, 2 test; the same for a row whoever holds it.
+    notes : tuple of str
+        What every report must say of the data and the partition.
     """
 
     table: Table
     indices: list[npt.NDArray[np.int64]]
     folds: npt.NDArray[np.int8]
+    notes: tuple[str, ...]
 
 
 def layout(config: RunConfig) -> Layout:
@@ -71,11 +74,12 @@ def layout_of(key: LayoutKey) -> Layout:
         column=config.partition_column,
         classes_per_client=config.classes_per_client,
     )
-    indices = split(config.partition, table, request)
+    partitioner = PARTITIONERS.get(config.partition)()
+    indices = partitioner.split(table, request)
     folds = assign_folds(
         table.X, table.y, seed=config.seed, calibration=config.calibration_share, test=config.test_share
     )
-    return Layout(table, indices, folds)
+    return Layout(table, indices, folds, (*partitioner.notes(table, request), *table.warnings))
 
 
 def load_data(config: RunConfig) -> Table:

@@ -115,8 +115,9 @@ def build_detector(name: str, config: RunConfig, seed: int) -> Detector:
 
 def try_detector(detector: Detector) -> None:
     """Fit a few made-up rows, so that an impossible parameter is refused before any client works."""
+    rows = keyed_generator(0, "probe").normal(size=(32, 3))
     try:
-        fresh(detector).fit(keyed_generator(0, "probe").normal(size=(32, 3)))
+        fresh(detector).fit(rows).score_samples(rows)  # compiled kernels are in the cache from here on
     except ValueError as error:
         raise UserError(f"--params does not suit {detector.name}: {' '.join(str(error).split())}") from None
 

@@ -12,7 +12,7 @@ from fedanomaly.partition.base import PARTITIONERS, Indices, Partitioner, Partit
 from fedanomaly.partition.owners import deal, equal_sizes
 
 _SAMPLE = 4096  # rows the centroids are fitted on
-_CENTROIDS = 128  # at most; more clients cut the same chain finer
+_CENTROIDS = 64  # at most; more clients cut the same chain finer
 _ITERATIONS = 5
 _LEVELS = 127  # a feature becomes a whole number from -127 to 127
 _PER_DEVIATION = 16.0  # levels a standard deviation
@@ -25,7 +25,7 @@ Floats = npt.NDArray[np.float64]
 class FeaturePartitioner(Partitioner):
     """Order the rows along a chain of k-means centroids and cut the chain into equal blocks.
 
-    One centroid a client (128 at most) is fitted by k-means++ and Lloyd's steps on a keyed sample;
+    One centroid a client (64 at most) is fitted by k-means++ and Lloyd's steps on a keyed sample;
     a chain visits the centroids, each time the nearest not yet visited; every row belongs to its
     nearest centroid and, within it, lies nearer to the previous or to the next one of the chain.
 

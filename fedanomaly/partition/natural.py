@@ -9,7 +9,7 @@ import numpy as np
 from fedanomaly.core.errors import UserError
 from fedanomaly.data.base import Table
 from fedanomaly.partition.base import PARTITIONERS, Indices, Partitioner, PartitionRequest
-from fedanomaly.partition.owners import rows_by_owner
+from fedanomaly.partition.owners import Counts, rows_by_owner
 
 
 @PARTITIONERS.register("natural")
@@ -54,9 +54,7 @@ def _column(table: Table, wanted: str) -> str:
     return wanted
 
 
-def _assign(
-    sizes: np.ndarray[tuple[int], np.dtype[np.int64]], clients: int
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _assign(sizes: Counts, clients: int) -> Counts:
     """Return the client of each group."""
     client_of = np.empty(len(sizes), dtype=np.int64)
     loads = [(0, client) for client in range(clients)]

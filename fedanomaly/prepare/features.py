@@ -8,31 +8,21 @@ from dataclasses import replace
 import numpy as np
 
 from fedanomaly.data.base import Table
-
-PAYSIM_COLUMNS = (
-    "step",
-    "type",
-    "amount",
-    "oldbalanceOrg",
-    "newbalanceOrig",
-    "oldbalanceDest",
-    "newbalanceDest",
-)
-PAYSIM_TYPES = ("CASH_IN", "CASH_OUT", "DEBIT", "PAYMENT", "TRANSFER")  # codes 0 to 4 of column "type"
+from fedanomaly.data.paysim import FEATURES, PAYSIM_TYPES
 
 
 def engineer(table: Table) -> Table:
     """Return the table with engineered columns; a table that is not PaySim's is returned as it is.
 
-    PaySim is known by its columns (``PAYSIM_COLUMNS``, in any order). The result has ``amount``, the
+    PaySim is known by its raw columns, in any order. The result has ``amount``, the
     four balances, ``changebalanceOrig`` and ``changebalanceDest`` (new - old), ``hour`` (step mod 24)
     and one column of 0 and 1 a payment type. ``step`` itself goes: a score that knows the absolute hour
     of a simulation knows that from step 719 on every row is a fraud.
     """
-    if set(table.feature_names) != set(PAYSIM_COLUMNS):
+    if set(table.feature_names) != set(FEATURES):
         return table
-    column = {name: table.X[:, table.feature_names.index(name)] for name in PAYSIM_COLUMNS}
-    engineered = {name: column[name] for name in PAYSIM_COLUMNS[2:]}
+    column = {name: table.X[:, table.feature_names.index(name)] for name in FEATURES}
+    engineered = {name: column[name] for name in FEATURES[2:]}
     engineered["changebalanceOrig"] = column["newbalanceOrig"] - column["oldbalanceOrg"]
     engineered["changebalanceDest"] = column["newbalanceDest"] - column["oldbalanceDest"]
     engineered["hour"] = np.mod(column["step"], 24.0)

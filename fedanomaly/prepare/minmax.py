@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from fedanomaly.core.arrays import Array, Arrays, require, require_only
+from fedanomaly.core.arrays import Array, Arrays, require_only
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.keyed import Turn
 from fedanomaly.core.steps import Answer, CollectStep
-from fedanomaly.prepare.scaling import SCALINGS, scaling_state
+from fedanomaly.prepare.scaling import SCALINGS, require_float64, scaling_state
 
 _LARGEST = 8e307  # a difference of two stays finite
 
@@ -37,8 +37,8 @@ class MinMaxScaling(CollectStep):
     def check(self, state: Arrays, answer: Arrays, turn: Turn) -> None:
         """Refuse minima above maxima."""
         require_only(answer, {"min", "max"})
-        low = require(answer, "min", kind="f", shape=(None,), low=-_LARGEST, high=_LARGEST)
-        high = require(answer, "max", kind="f", shape=low.shape, low=-_LARGEST, high=_LARGEST)
+        low = require_float64(answer, "min", (None,), -_LARGEST, _LARGEST)
+        high = require_float64(answer, "max", low.shape, -_LARGEST, _LARGEST)
         if (low > high).any():
             raise InvalidArrays("a minimum is above its maximum")
 

@@ -84,9 +84,7 @@ def client_rows(
         train = train[table.y[train] != 1]
     if not len(train):
         which = "legitimate training row" if train_on == "legitimate" else "training row"
-        raise UserError(
-            f"client {client} holds {len(indices)} rows but no {which}: use fewer clients"
-        )
+        raise UserError(f"client {client} holds {len(indices)} rows but no {which}: use fewer clients")
     calibration, test = indices[fold == CALIBRATION], indices[fold == TEST]
     return ClientRows(client, _take(table, train), _take(table, calibration), _take(table, test))
 

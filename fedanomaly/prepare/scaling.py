@@ -71,6 +71,16 @@ def scaling_state(state: Arrays, center: Array, scale: Array) -> Arrays:
     }
 
 
+def require_float64(
+    arrays: Arrays, name: str, shape: tuple[int | None, ...], low: float, high: float
+) -> npt.NDArray[np.float64]:
+    """Return ``arrays[name]`` after checking that it is float64 of that shape and range."""
+    array = require(arrays, name, kind="f", shape=shape)
+    if array.dtype != np.float64:  # first: a bound may not fit in a narrower type
+        raise InvalidArrays(f"array {name!r} is {array.dtype}, expected float64")
+    return require(arrays, name, kind="f", shape=shape, low=low, high=high)
+
+
 def declared_rows(state: Arrays, turn: Turn) -> float:
     """Return how many rows client ``turn.client`` may speak for: what it declared, if it did."""
     rows = state.get("rows")

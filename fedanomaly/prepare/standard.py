@@ -10,7 +10,7 @@ from fedanomaly.core.arrays import Array, Arrays, require, require_only
 from fedanomaly.core.errors import InvalidArrays, UserError
 from fedanomaly.core.keyed import Turn
 from fedanomaly.core.steps import AdditiveStep
-from fedanomaly.prepare.scaling import SCALINGS, declared_rows, scaling_state
+from fedanomaly.prepare.scaling import SCALINGS, declared_rows, require_float64, scaling_state
 
 _LARGEST = 1e300  # sums of many clients stay finite
 _CONSTANT = 1e-13  # variance in units of the squared mean that is no more than rounding
@@ -51,15 +51,14 @@ class MomentsScaling(AdditiveStep):
         """Refuse moments that no rows can have."""
         require_only(answer, {"count", "sum", "squares"})
         count = require(answer, "count", kind="i", shape=(1,), low=1, high=declared_rows(state, turn))
-        total = require(answer, "sum", kind="f", shape=(None,), low=-_LARGEST, high=_LARGEST)
-        squares = require(answer, "squares", kind="f", shape=total.shape, low=0.0, high=_LARGEST)
-        if not all(array.dtype == np.dtype(np.float64) for array in (total, squares)):
-            raise InvalidArrays("the moments must be float64")
+        total = require_float64(answer, "sum", (None,), -_LARGEST, _LARGEST)
+        squares = require_float64(answer, "squares", total.shape, 0.0, _LARGEST)
         if count.dtype != np.int64:
             raise InvalidArrays(f"array 'count' is {count.dtype}, expected int64")
         n = float(count[0])
-        # the mean of squares is never below the square of the mean (Cauchy-Schwarz), up to rounding
-        if (np.abs(total) / n > np.sqrt(squares / n) * (1 + 1e-9)).any():
+        # the mean of squares is never below the square of the mean (Cauchy-Schwarz), up to rounding;
+        # squares of values below 1e-154 vanish
+        if (np.abs(total) / n > np.sqrt(squares / n) * (1 + 1e-9) + 1e-150).any():
             raise InvalidArrays("a sum is larger than its count and sum of squares allow")
 
     def finish(self, state: Arrays, total: Arrays) -> Arrays:

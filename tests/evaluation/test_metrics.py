@@ -36,7 +36,9 @@ def test_ranking_metrics_equal_scikit_learn(data):
     ranking = Ranking.of(*histograms(scores, labels))
     abnormality = -lower_edges(to_keys(scores))
     assert ranking.auroc == pytest.approx(sk.roc_auc_score(labels, abnormality), abs=1e-12)
-    assert ranking.average_precision == pytest.approx(sk.average_precision_score(labels, abnormality), abs=1e-12)
+    assert ranking.average_precision == pytest.approx(
+        sk.average_precision_score(labels, abnormality), abs=1e-12
+    )
 
 
 @given(labelled_scores())
@@ -95,7 +97,11 @@ def test_summed_histograms_give_the_metrics_of_all_rows(clients):
 @pytest.mark.parametrize(
     ("legitimate", "fraud", "undefined"),
     [
-        ([], [], {"precision", "recall", "f1", "accuracy", "auroc", "average_precision", "prevalence", "flagged"}),
+        (
+            [],
+            [],
+            {"precision", "recall", "f1", "accuracy", "auroc", "average_precision", "prevalence", "flagged"},
+        ),
         ([1.0, 2.0], [], {"precision", "recall", "f1", "auroc", "average_precision", "recall_at_k"}),
         ([], [1.0, 2.0], {"precision", "auroc", "false_positive_rate"}),
         ([1.0], [2.0], {"precision"}),
@@ -114,7 +120,9 @@ def test_undefined_is_nan_and_nothing_else_is(legitimate, fraud, undefined):
 def test_a_client_without_frauds_that_raises_alarms_has_no_f1():
     result = from_counts(tp=0, fp=5, tn=95, fn=0)
     assert result["precision"] == 0
-    assert math.isnan(result["recall"]) and math.isnan(result["f1"]) and math.isnan(result["precision_ceiling"])
+    assert (
+        math.isnan(result["recall"]) and math.isnan(result["f1"]) and math.isnan(result["precision_ceiling"])
+    )
 
 
 def test_accuracy_stands_beside_that_of_flagging_nothing():
@@ -143,7 +151,9 @@ def test_cost_counts_missed_amounts_and_alerts():
     assert "cost" not in evaluate(Histogram.of([-2.0]), Histogram.of(frauds), 0)
 
 
-@pytest.mark.parametrize(("budget", "rows", "alerts"), [(0.29, 100, 29), (0.01, 50, 0), (3, 10, 3), (1, 10, 1)])
+@pytest.mark.parametrize(
+    ("budget", "rows", "alerts"), [(0.29, 100, 29), (0.01, 50, 0), (3, 10, 3), (1, 10, 1)]
+)
 def test_alert_budget(budget, rows, alerts):
     assert alerts_allowed(budget, rows) == alerts
 

@@ -99,7 +99,10 @@ def test_a_cut_lies_halfway_between_the_rows_it_parts():
 def test_balanced_rows_move_the_cut_but_not_the_prevalence():
     legitimate, fraud = np.linspace(0, 1, 1000), np.array([0.05, 0.5])
     same = calibration(
-        legitimate, fraud, balanced_legitimate=Histogram.of(legitimate), balanced_fraud=Histogram.of(np.tile(fraud, 300))
+        legitimate,
+        fraud,
+        balanced_legitimate=Histogram.of(legitimate),
+        balanced_fraud=Histogram.of(np.tile(fraud, 300)),
     )
     plain = choose("best-f1", calibration(legitimate, fraud))
     assert choose("best-f1", same).key == plain.key
@@ -107,7 +110,9 @@ def test_balanced_rows_move_the_cut_but_not_the_prevalence():
     naive = choose("best-f1", calibration(legitimate, np.tile(fraud, 300)))
     assert naive.offset > 5 * plain.offset
     smooth = calibration(legitimate, fraud, balanced_fraud=Histogram.of(np.linspace(0.0, 0.5, 500)))
-    assert choose("recall", smooth, ThresholdOptions(target_recall=0.5)).offset == pytest.approx(0.25, abs=0.01)
+    assert choose("recall", smooth, ThresholdOptions(target_recall=0.5)).offset == pytest.approx(
+        0.25, abs=0.01
+    )
 
 
 def test_empty_balanced_histograms_are_ignored():

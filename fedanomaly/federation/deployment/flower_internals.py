@@ -19,7 +19,7 @@ import flwr
 TESTED_VERSION = "1.41."
 NAP_SECONDS = 0.1
 NODE_HEARTBEAT_SECONDS = 10  # the least a SuperLink accepts; offline after two missed
-TASK_HEARTBEAT_SECONDS = 7
+TASK_HEARTBEAT_SECONDS = 12  # a task that sends none for two of these is reported as dead
 
 
 def supported() -> bool:

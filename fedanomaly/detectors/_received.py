@@ -1,0 +1,39 @@
+"""Checks of received arrays that several detectors share."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fedanomaly.core.arrays import Array, Arrays, require
+from fedanomaly.core.errors import InvalidArrays
+from fedanomaly.core.keyed import Turn
+from fedanomaly.detectors.base import rows_of
+
+LARGE = 1e30
+"""Default bound: sums, squares and quotients of a few values below it stay finite in float64."""
+
+
+def require_float64(
+    arrays: Arrays, name: str, shape: tuple[int | None, ...], low: float = -LARGE, high: float = LARGE
+) -> Array:
+    """Return ``arrays[name]``; raise :class:`InvalidArrays` unless it is float64, so shaped and in range."""
+    array = require(arrays, name, kind="f", shape=shape)
+    if array.dtype != np.float64:
+        raise InvalidArrays(f"array {name!r} is {array.dtype}, expected float64")
+    return require(arrays, name, kind="f", shape=shape, low=low, high=high)
+
+
+def most_rows(state: Arrays, turn: Turn) -> int:
+    """Return how many rows a client may have trained on: twice what it declared.
+
+    Balancing of the training fold (SMOTE) comes after the declaration and at most doubles the rows.
+    """
+    return 2 * int(rows_of(state)[turn.client])
+
+
+def require_count(state: Arrays, arrays: Arrays, turn: Turn) -> int:
+    """Return ``count`` (1,), int64: from 1 to :func:`most_rows`, which bounds a client's weight."""
+    count = require(arrays, "count", kind="i", shape=(1,), low=1, high=most_rows(state, turn))
+    if count.dtype != np.int64:
+        raise InvalidArrays(f"array 'count' is {count.dtype}, expected int64")
+    return int(count[0])
