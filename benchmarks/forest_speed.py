@@ -4,8 +4,8 @@
 
 Each time is the best of several calls of the public methods, on rows as float32 and as float64. Ours
 include the check that all rows are finite, which scikit-learn's forest leaves out; "grow" (what a
-client does in a federated round) and "score kernel" are without it. With FEDANOMALY_DATA set, rows are resampled
-from the credit-card file with a little noise, else they are Gaussian.
+client does in a federated round) and "score kernel" are without it. With FEDANOMALY_DATA set, rows
+are resampled from the credit-card file with a little noise, else they are Gaussian.
 """
 
 from __future__ import annotations

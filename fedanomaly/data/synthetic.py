@@ -152,11 +152,11 @@ class _Kinds:
 
     def __init__(self, seed: int) -> None:
         own = keyed_generator(seed, "synthetic", "kinds")
-        centres = own.standard_normal((_KINDS, len(FEATURES)))
-        centres -= centres.mean(axis=0)  # with unit covariance exactly, lest few kinds correlate features
-        centres = centres @ np.linalg.inv(np.linalg.cholesky(np.cov(centres.T))).T
-        tightness = 1 - 0.03 - 0.87 * own.random(_KINDS) ** 2
-        self.centres = np.ascontiguousarray((centres * np.sqrt(tightness)[:, None]).T)
+        centres = own.standard_normal((len(FEATURES), _KINDS))
+        # Uncorrelated and evenly normal: 3,000 draws alone would shift correlations and tails by luck.
+        centres = _evened(np.linalg.inv(np.linalg.cholesky(np.cov(centres))) @ centres)
+        tightness = 0.97 - 0.87 * own.random(_KINDS) ** 2
+        self.centres = centres * np.sqrt(tightness)
         self.spread = np.sqrt(1 - tightness)
         self.volatility = _VOLATILITY * _KIND_VOLATILITY * own.standard_normal(_KINDS)
 
@@ -203,7 +203,7 @@ def _knots(kind: str) -> tuple[Floats, Floats, Floats, Floats]:
 def _evened(scores: Floats) -> Floats:
     """Replace the scores of each feature by the normal scores of their ranks.
 
-    Frauds are few: their marginal distributions would otherwise depend on the luck of the draw.
+    Where rows are few, their marginal distributions would otherwise depend on the luck of the draw.
     """
     ranks = scores.argsort(axis=1).argsort(axis=1)
     return np.asarray(ndtri((ranks + 0.5) / scores.shape[1]))

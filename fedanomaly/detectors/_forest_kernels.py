@@ -181,7 +181,24 @@ def _step(block: Array, tree: Array, feature_bits: Integer, row: Integer, at: In
 
 
 @_compiled
-def _descend(block: Array, tree: Array, depth: Integer, bottom: Array) -> None:
+def _two_levels(block: Array, tree: Array, feature_bits: Integer, at: Array) -> None:
+    """Write where each row of a block is after the first two levels.
+
+    There all rows meet the same three nodes, so these are plain comparisons of neighbouring codes,
+    which the compiler turns into vector instructions.
+    """
+    root, left, right = tree[0], tree[1], tree[2]
+    x = block[np.uint32(root & feature_bits) * np.uint32(BLOCK) :]
+    y = block[np.uint32(left & feature_bits) * np.uint32(BLOCK) :]
+    z = block[np.uint32(right & feature_bits) * np.uint32(BLOCK) :]
+    for i in range(BLOCK):
+        first, in_left, in_right = np.uint32(x[i] > root), np.uint32(y[i] > left), np.uint32(z[i] > right)
+        second = in_left ^ ((in_left ^ in_right) & (np.uint32(0) - first))
+        at[i] = np.uint32(3) + np.uint32(2) * first + second
+
+
+@_compiled
+def _descend(block: Array, tree: Array, depth: Integer, at: Array) -> None:
     """Walk the rows of a block down one tree, without a branch, and write where each arrives.
 
     Eight rows go side by side: their places stay in registers, and while one waits for memory the
@@ -189,9 +206,15 @@ def _descend(block: Array, tree: Array, depth: Integer, bottom: Array) -> None:
     replace just this.
     """
     bits = tree.dtype.type(0xFFFFFFFF if tree.itemsize == 8 else 0xFF)
+    at[:] = 0
+    done = 0
+    if depth > 1:
+        _two_levels(block, tree, bits, at)
+        done = 2
     for i in range(0, BLOCK, 8):
-        a = b = c = d = e = f = g = h = np.uint32(0)
-        for _ in range(depth):
+        a, b, c, d = at[i], at[i + 1], at[i + 2], at[i + 3]
+        e, f, g, h = at[i + 4], at[i + 5], at[i + 6], at[i + 7]
+        for _ in range(done, depth):
             a = _step(block, tree, bits, i, a)
             b = _step(block, tree, bits, i + 1, b)
             c = _step(block, tree, bits, i + 2, c)
@@ -200,8 +223,8 @@ def _descend(block: Array, tree: Array, depth: Integer, bottom: Array) -> None:
             f = _step(block, tree, bits, i + 5, f)
             g = _step(block, tree, bits, i + 6, g)
             h = _step(block, tree, bits, i + 7, h)
-        bottom[i], bottom[i + 1], bottom[i + 2], bottom[i + 3] = a, b, c, d
-        bottom[i + 4], bottom[i + 5], bottom[i + 6], bottom[i + 7] = e, f, g, h
+        at[i], at[i + 1], at[i + 2], at[i + 3] = a, b, c, d
+        at[i + 4], at[i + 5], at[i + 6], at[i + 7] = e, f, g, h
 
 
 @_compiled
@@ -228,7 +251,7 @@ def score(X: Array, nodes: Array, leaf_values: Array, out: Array) -> None:
     floats = np.empty(n_features, np.float32)
     bits = floats.view(np.int32)
     block = np.zeros(n_features * BLOCK, nodes.dtype)  # feature by feature
-    bottom = np.empty(BLOCK, np.uint32)
+    at = np.empty(BLOCK, np.uint32)
     total = np.empty(BLOCK, np.float64)
     for first in range(0, n, BLOCK):
         rows = min(BLOCK, n - first)
@@ -238,9 +261,9 @@ def score(X: Array, nodes: Array, leaf_values: Array, out: Array) -> None:
                 block[f * BLOCK + i] = (_code(bits[f]) << shift) & code_bits
         total[:] = 0.0
         for tree in range(n_trees):
-            _descend(block, nodes[tree], depth, bottom)
+            _descend(block, nodes[tree], depth, at)
             values = leaf_values[tree]
             for i in range(BLOCK):
-                total[i] += values[bottom[i] - np.uint32(n_nodes)]
+                total[i] += values[at[i] - np.uint32(n_nodes)]
         for i in range(rows):
             out[first + i] = total[i] / n_trees

@@ -15,7 +15,7 @@ NAMES = {
     "auroc": "AUROC",
     "average_precision": "average precision",
 }
-_SAME = 0.005  # closer than this, local and pooled leave nothing to stand between
+_SAME = 0.005  # closer than this, two values are called level
 
 
 def answer(method: str, metrics: Mapping[str, float], references: Mapping[str, Mapping[str, float]]) -> str:
@@ -43,23 +43,30 @@ def standing(value: float, local: float, pooled: float) -> str:
         return ""
     gap = pooled - local
     if abs(gap) < _SAME:
-        there = (
-            "level with both"
-            if abs(value - local) < 2 * _SAME
-            else ("above" if value > local else "below") + " both"
-        )
-        return f"{there} (local and pooled are practically equal)"
+        if abs(value - local) < 2 * _SAME:
+            return "level with both references, which are practically equal"
+        return f"{'above' if value > local else 'below'} both references, which are practically equal"
+    if abs(value - pooled) < _SAME:
+        return "level with pooling all rows"
+    if abs(value - local) < _SAME:
+        return "level with what clients reach alone"
     if gap < 0:
-        if value < pooled:
-            return "below both (here pooling does worse than clients alone)"
-        return (
-            "above both" if value > local else "between the two (here pooling does worse than clients alone)"
-        )
+        return f"{_side(value, pooled, local)} (here pooling does worse than clients alone)"
     if value < local:
         return "below what clients reach alone"
     if value > pooled:
         return "above what pooling all rows gives"
-    return f"{(value - local) / gap:.0%} of the way from local to pooled"
+    return f"{percent((value - local) / gap)} of the way from local to pooled"
+
+
+def _side(value: float, low: float, high: float) -> str:
+    return (
+        "below both references"
+        if value < low
+        else "above both references"
+        if value > high
+        else "between the two"
+    )
 
 
 def _flagged(method: str, metrics: Mapping[str, float]) -> str:

@@ -12,6 +12,9 @@ from fedanomaly.evaluation.metrics import Metrics, from_counts
 
 Flags = npt.NDArray[np.bool_]
 
+_OUTWARD = ["CASH_OUT", "TRANSFER"]
+_OUTWARD_CODES = [1, 4]  # among CASH_IN, CASH_OUT, DEBIT, PAYMENT, TRANSFER
+
 
 def flag_nothing(y: npt.ArrayLike) -> Metrics:
     """Return the metrics of a detector that flags no row: its recall is 0, its accuracy is not."""
@@ -44,8 +47,8 @@ def paysim_rule(columns: Mapping[str, npt.ArrayLike], *, tolerance: float = 1e-6
     ----------
     columns : mapping of str to array-like of shape (n_rows,)
         Unscaled columns by PaySim's names: ``amount``, ``oldbalanceOrg`` (or ``oldbalanceOrig``),
-        ``newbalanceOrig``, and either ``type`` (text) or ``type_TRANSFER`` and ``type_CASH_OUT``
-        (1 = yes).
+        ``newbalanceOrig``, and either ``type`` (names, or their codes in alphabetical order) or
+        ``type_TRANSFER`` and ``type_CASH_OUT`` (1 = yes).
     tolerance : float
         Relative difference up to which an amount equals a balance; float32 copies need 1e-6.
 
@@ -66,7 +69,9 @@ def paysim_rule(columns: Mapping[str, npt.ArrayLike], *, tolerance: float = 1e-6
     if missing := sorted(needed - set(columns)):
         raise UserError(f"the PaySim rule needs the columns {missing}; there are {sorted(columns)}")
     if "type" in columns:
-        moves_out = np.isin(np.asarray(columns["type"]).astype(str), ["TRANSFER", "CASH_OUT"])
+        kinds = np.asarray(columns["type"])
+        codes = kinds.dtype.kind in "iuf"
+        moves_out = np.isin(kinds if codes else kinds.astype(str), _OUTWARD_CODES if codes else _OUTWARD)
     else:
         moves_out = (np.asarray(columns["type_TRANSFER"]) == 1) | (np.asarray(columns["type_CASH_OUT"]) == 1)
     amount = np.asarray(columns["amount"], dtype=np.float64)

@@ -54,8 +54,8 @@ def train_in_test(train: Hashes | Sequence[Hashes], test: Hashes | Sequence[Hash
     return _finding(
         "train-in-test",
         count,
-        f"{count:,} of {len(tested):,} test rows are also training rows.",
-        f"None of {len(tested):,} test rows is a training row.",
+        f"Of {len(tested):,} test rows, {count:,} also served for training.",
+        f"None of {len(tested):,} test rows served for training.",
     )
 
 
@@ -74,7 +74,7 @@ def shared_rows(clients: Sequence[Hashes], source: Hashes | None = None) -> Find
     return _finding(
         "shared-rows",
         count,
-        f"{count:,} distinct rows lie at more than one client.",
+        f"Found at more than one of {len(clients)} clients: {_rows(count)}.",
         f"No row lies at more than one of {len(clients)} clients.",
     )
 
@@ -94,8 +94,8 @@ def copied_anomalies(anomalies: Sequence[Hashes], source: Hashes | None = None) 
     return _finding(
         "copied-anomalies",
         count,
-        f"{count:,} of {distinct:,} distinct anomalies were copied to more than one client.",
-        f"None of {distinct:,} distinct anomalies was copied to another client.",
+        f"Of {distinct:,} distinct anomalies, {count:,} lie at more than one client.",
+        f"None of {distinct:,} distinct anomalies lies at more than one client.",
     )
 
 
@@ -114,8 +114,8 @@ def synthetic_in_test(test: Hashes | Sequence[Hashes], source: Hashes | Sequence
     return _finding(
         "synthetic-in-test",
         count,
-        f"{count:,} of {len(tested):,} test rows are not rows of the data: they were made up.",
-        f"All {len(tested):,} test rows are rows of the data as loaded.",
+        f"Of {len(tested):,} test rows, {count:,} are not in the data as loaded: they were made up.",
+        f"All {len(tested):,} test rows are in the data as loaded.",
     )
 
 
@@ -224,7 +224,7 @@ def rows_in_payload(payload: Mapping[str, Array], training: Array) -> Finding:
     return _finding(
         "rows-in-payload",
         count,
-        f"What leaves a client holds {count:,} of its training rows, in {where}.",
+        f"What leaves a client holds training rows: {_rows(count)}, in {where}.",
         "What leaves a client holds no training row.",
     )
 
@@ -245,6 +245,10 @@ def row_hashes(rows: Array, precision: type[np.floating] = np.float32) -> Hashes
 def _finding(name: str, count: int, leak: str, clean: str, *, found: bool | None = None) -> Finding:
     leaked = count > 0 if found is None else found
     return Finding(name, leaked, count, leak if leaked else clean)
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
 
 
 def _joined(hashes: Hashes | Sequence[Hashes]) -> Hashes:

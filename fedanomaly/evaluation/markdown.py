@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 UNDEFINED_TEXT = "undefined"
 
 _WHOLE = frozenset({"rows", "frauds", "tp", "fp", "tn", "fn", "alerts", "bytes_up", "bytes_down", "round"})
+_NUMBER = re.compile(rf"-?[\d.,]+|{UNDEFINED_TEXT}")
 _MONEY = frozenset({"amount_at_stake", "amount_lost", "cost"})
 
 
@@ -37,18 +39,19 @@ def percent(value: float) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return an aligned table: the first column to the left, the rest to the right."""
+    """Return an aligned table: columns of numbers to the right, all others to the left."""
     cells = [[_cell(value) for value in line] for line in (header, *rows)]
-    widths = [max(3, *(len(line[column]) for line in cells)) for column in range(len(header))]
+    columns = list(zip(*cells, strict=True))
+    widths = [max(3, *map(len, column)) for column in columns]
+    right = [
+        i > 0 and all(_NUMBER.match(cell) for cell in column[1:] if cell) for i, column in enumerate(columns)
+    ]
 
     def line(values: Sequence[str]) -> str:
-        padded = [
-            value.ljust(w) if i == 0 else value.rjust(w)
-            for i, (value, w) in enumerate(zip(values, widths, strict=True))
-        ]
+        padded = (v.rjust(w) if r else v.ljust(w) for v, w, r in zip(values, widths, right, strict=True))
         return f"| {' | '.join(padded)} |"
 
-    rule = [("-" * w) if i == 0 else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
+    rule = ["-" * (w - 1) + (":" if r else "-") for w, r in zip(widths, right, strict=True)]
     return "\n".join([line(cells[0]), line(rule), *(line(values) for values in cells[1:])])
 
 

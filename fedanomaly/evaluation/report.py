@@ -85,7 +85,11 @@ def _section(title: str, *parts: str) -> Iterator[str]:
 
 
 def _origin(data: DataDescription) -> str:
-    kind = "**Synthetic rows**: generated, not observed." if data.synthetic else "**Real rows.**"
+    kind = (
+        "**The rows are synthetic**: generated, not observed."
+        if data.synthetic
+        else "The rows are not synthetic."
+    )
     share = percent(data.frauds / data.rows) if data.rows else UNDEFINED_TEXT
     return (
         f"> {kind} {data.name}: {data.rows:,} rows, {data.frauds:,} frauds ({share}). Source: {data.source}"
@@ -107,6 +111,7 @@ def _compared(content: ReportContent) -> str:
         return ""
     frauds, rows = own["frauds"], own["rows"]
     nothing = from_counts(0.0, 0.0, rows - frauds, frauds)
+    del nothing["precision_ceiling"]  # a bound on alarms that are not raised says nothing
     columns = {"federated": own, **content.references, "flag nothing": nothing}
     shown = [name for name in _COMPARED if name in own]
     lines = [
@@ -159,7 +164,7 @@ def _worst(name: str, worst: Mapping[str, float], who: Mapping[str, str]) -> str
 
 
 def _data(data: DataDescription) -> str:
-    origin = "synthetic (generated)" if data.synthetic else "real"
+    origin = "synthetic" if data.synthetic else "not synthetic"
     text = f"{data.name}, {origin}: {data.rows:,} rows of {data.features} features, {data.frauds:,} frauds."
     return text + (f" Fingerprint `{data.fingerprint[:16]}`." if data.fingerprint else "")
 

@@ -80,7 +80,8 @@ def test_legitimate_moments_and_tails(rows):
     assert np.abs(legitimate[:, :28].mean(axis=0)).max() < 0.1
     ratio = legitimate[:, :28].std(axis=0) / standard_deviations()
     assert 0.85 < ratio.min() and ratio.max() < 1.15
-    assert min(kurtosis(of(legitimate, name)) for name in HEAVY_TAILS) >= 40
+    for name in HEAVY_TAILS:
+        assert kurtosis(of(legitimate, name)) >= 50, name
     r = np.corrcoef(legitimate[:, :28].T)[np.triu_indices(28, 1)]
     assert 0.015 < np.abs(r).mean() < 0.03
 
@@ -141,19 +142,19 @@ def test_frauds_clump_and_some_hide(rows):
 
 
 def test_as_hard_as_the_real_data():
-    forest, logistic, lof = [], [], []
+    forest, logistic = [], []
     for seed in (1, 2, 3):
         X, y, _ = generate(60_000, seed)
         for train, test in StratifiedKFold(2, shuffle=True, random_state=seed).split(X, y):
             scaler = StandardScaler().fit(X[train])
             A, B = scaler.transform(X[train]), scaler.transform(X[test])
-            trees = IsolationForest(n_estimators=100, random_state=seed).fit(A)
-            forest.append(roc_auc_score(y[test], -trees.score_samples(B)))
+            some = np.concatenate([np.flatnonzero(y[test] == 1), np.flatnonzero(y[test] == 0)[::5]])
+            trees = IsolationForest(n_estimators=200, random_state=seed).fit(A)
+            forest.append(roc_auc_score(y[test][some], -trees.score_samples(B[some])))
             linear = LogisticRegression(max_iter=200).fit(A, y[train])
-            logistic.append(roc_auc_score(y[test], linear.decision_function(B)))
-        some = np.concatenate([np.flatnonzero(y[test] == 1), np.flatnonzero(y[test] == 0)[::20]])
-        dirty = LocalOutlierFactor(n_neighbors=20, novelty=True).fit(A)  # its training rows hold frauds
-        lof.append(roc_auc_score(y[test][some], -dirty.score_samples(B[some])))
+            logistic.append(roc_auc_score(y[test][some], linear.decision_function(B[some])))
+    dirty = LocalOutlierFactor(n_neighbors=20, novelty=True).fit(A)  # its training rows hold frauds
+    lof = roc_auc_score(y[test][some], -dirty.score_samples(B[some]))
     assert 0.93 <= np.mean(forest) <= 0.965
     assert 0.96 <= np.mean(logistic) <= 0.985
-    assert np.mean(lof) <= 0.85
+    assert lof <= 0.85

@@ -31,6 +31,11 @@ def test_the_rule_on_one_hot_types_the_alias_and_float32():
     assert paysim_rule(columns).tolist() == FLAGGED
 
 
+def test_the_rule_on_codes():
+    codes = np.unique(["CASH_IN", "CASH_OUT", "DEBIT", "PAYMENT", "TRANSFER"]).searchsorted(COLUMNS["type"])
+    assert paysim_rule({**COLUMNS, "type": codes.astype(float)}).tolist() == FLAGGED
+
+
 def test_a_missing_column_is_named():
     with pytest.raises(UserError, match=r"\['newbalanceOrig'\]"):
         paysim_rule({name: values for name, values in COLUMNS.items() if name != "newbalanceOrig"})

@@ -22,7 +22,7 @@ def test_train_in_test():
     clean = leaks.train_in_test([hashes(1, 2), hashes(3)], [hashes(4), hashes(5)])
     assert not clean.found and clean.count == 0 and "None of 2 test rows" in clean.sentence
     across = leaks.train_in_test([hashes(1, 2), hashes(3)], [hashes(3), hashes(5, 3)])
-    assert across.found and across.count == 2 and "2 of 3 test rows" in across.sentence
+    assert across.found and across.count == 2 and "Of 3 test rows, 2" in across.sentence
     assert leaks.train_in_test(hashes(1), hashes(1)).found
 
 
@@ -55,7 +55,7 @@ def test_copied_anomalies():
     clean = leaks.copied_anomalies([hashes(1, 2), hashes(3)])
     assert not clean.found and clean.name == "copied-anomalies"
     found = leaks.copied_anomalies([hashes(1, 2), hashes(1, 3)], hashes(1, 2, 3))
-    assert found.found and "1 of 3 distinct anomalies" in found.sentence
+    assert found.found and "Of 3 distinct anomalies, 1" in found.sentence
 
 
 def test_synthetic_in_test():

@@ -52,9 +52,8 @@ def score_distributions(
         high = max(histogram.quantile(0.998) for histogram in present)
         if offset is not None and abs(offset - (low + high) / 2) <= high - low:
             low, high = min(low, offset), max(high, offset)
-        edges, logarithmic = _edges(low, high, min(histogram.total for histogram in present))
-        if offset is not None and edges[0] < offset < edges[-1]:
-            edges[np.argmin(np.abs(edges[1:-1] - offset)) + 1] = offset  # no bar on both sides of the cut
+        fewest = min(histogram.total for histogram in present)
+        edges, logarithmic = _edges(low, high, fewest, low if offset is None else offset)
         if logarithmic:
             axes.set_xscale("symlog", linthresh=float(np.abs(edges).min()))
         looks: tuple[tuple[Histogram, str, dict[str, Any]], ...] = (
@@ -75,18 +74,29 @@ def score_distributions(
     return path
 
 
-def _edges(low: float, high: float, rows: float) -> tuple[Floats, bool]:
-    """Return bin edges between two scores, equally wide on a linear or a logarithmic axis."""
+def _edges(low: float, high: float, rows: float, anchor: float) -> tuple[Floats, bool]:
+    """Return bin edges that cover two scores, equally wide on a linear or a logarithmic axis.
+
+    One edge is ``anchor``, where it lies between them: no bar then stands on both sides of the cut.
+    """
     finest = int(np.clip(2 * np.sqrt(rows), _FEWEST_BINS, _MOST_BINS))  # few rows would make a comb
     bins = int(np.clip(to_keys(high) - to_keys(low) + 1, 2, finest))  # nor finer than the float grid
     nearer, farther = sorted((abs(low), abs(high)))
+    anchor = anchor if low <= anchor <= high else low
     if low * high > 0 and farther > 100 * nearer:
-        edges = np.sign(low) * np.geomspace(abs(low), abs(high), bins + 1)
-        return np.asarray(edges, dtype=np.float64), True
+        sign = np.sign(low)
+        ends = np.log(nearer), np.log(farther)
+        return np.sort(sign * np.exp(_steps(*ends, bins, float(np.log(abs(anchor)))))), True
     if high - low <= 1e-3 * farther or high == low:
         room = 0.05 * farther or 1.0
         low, high = low - room, high + room
-    return np.linspace(low, high, bins + 1), False
+    return _steps(low, high, bins, anchor), False
+
+
+def _steps(low: float, high: float, bins: int, anchor: float) -> Floats:
+    width = (high - low) / bins
+    before, after = np.ceil((anchor - low) / width - 1e-9), np.ceil((high - anchor) / width - 1e-9)
+    return anchor + width * np.arange(-before, after + 1)
 
 
 def _shares(histogram: Histogram, edges: Floats) -> Floats:
