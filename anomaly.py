@@ -29,7 +29,10 @@ def walk_through(config: RunConfig) -> dict[str, dict[str, float]]:
 
     # 2. Build: the detector, and the list of steps by which the clients build it together.
     plan = build(config)
-    state: Arrays = {"rows": np.array([len(rows[client].train) for client in clients])}
+    state: Arrays = {
+        "rows": np.array([len(part.train) for part in rows.values()]),
+        "features": np.array(rows[0].train.X.shape[1]),
+    }
 
     phases = [(SCALING, 0), (SETUP, 0), *((ROUND, number) for number in range(1, config.rounds + 1))]
     for phase, server_round in phases:

@@ -67,11 +67,13 @@ def _partition(options: argparse.Namespace, console: Console) -> int:
         console.print(f"note: {note}", style="yellow", soft_wrap=True)
     _show(console, summary.records(), f"{config.data}, partition {config.partition}, seed {config.seed}")
     for name, value in summary.overall().items():
-        console.print(f"{name.replace('_', ' ')}: {value:.4f}", highlight=False)
+        console.print(f"{name.replace('_', ' ')}: {value:.4g}", highlight=False)
     if options.picture:
-        from fedanomaly.evaluation.plots import partition_picture
+        from fedanomaly.evaluation.plots import fraud_distribution
 
-        picture = partition_picture(summary, Path(options.picture))
+        names = [str(client) for client in summary.client]
+        title = f"{config.data}, partition {config.partition}"
+        picture = fraud_distribution(names, summary.rows, summary.anomalies, Path(options.picture), title=title)
         console.print(f"picture: {picture}", highlight=False, soft_wrap=True)
     return 0
 

@@ -53,9 +53,14 @@ def _image(bits: Integer) -> Integer:
 
 @_compiled
 def _code(bits: Integer) -> Integer:
-    """Image of a value; infinities (overflow of a float64) count as the largest float32, -0.0 as 0.0."""
-    image = np.int64(_image(bits))
-    return max(np.int64(-0x7F800000), min(image + (image == -1), np.int64(0x7F7FFFFF)))
+    """Image of a value; infinities (overflow of a float64) count as the largest float32, -0.0 as 0.0.
+
+    In 32-bit steps throughout, so that the loop over a row becomes vector instructions.
+    """
+    image = _image(bits)
+    image = np.int32(0) if image == np.int32(-1) else image
+    image = np.int32(0x7F7FFFFF) if image > np.int32(0x7F7FFFFF) else image
+    return np.int32(-0x7F800000) if image < np.int32(-0x7F800000) else image
 
 
 @_compiled
@@ -88,7 +93,7 @@ def _draw_cut(state: Array, low: Integer, high: Integer, step: Integer, value: A
     grid = step
     while grid < _COARSEST and (grid << 9) <= high - low:
         grid <<= 1
-    return max(low, min(_code(bits[0]) & -grid, high - step))
+    return max(low, min(np.int64(_code(bits[0])) & -grid, high - step))
 
 
 @_compiled
@@ -120,7 +125,8 @@ def grow(X: Array, keys: Array, psi: Integer, depth: Integer, nodes: Array, coun
     rows = np.empty(psi, np.int64)
     floats = np.empty(n_features, np.float32)
     bits = floats.view(np.int32)
-    codes = np.empty((n_features, psi), np.int32)
+    codes = np.empty((psi, n_features), np.int32)
+    code_bits = np.int32(-step)
     features = np.empty(n_features, np.int64)
     stack = np.empty((depth + 1, 4), np.int64)
     for tree in range(len(keys)):
@@ -129,7 +135,7 @@ def grow(X: Array, keys: Array, psi: Integer, depth: Integer, nodes: Array, coun
         for i in range(psi):
             floats[:] = X[rows[i]]
             for f in range(n_features):
-                codes[f, i] = _code(bits[f]) & -step
+                codes[i, f] = _code(bits[f]) & code_bits
             rows[i] = i
         for f in range(n_features):
             features[f] = f
@@ -147,21 +153,19 @@ def grow(X: Array, keys: Array, psi: Integer, depth: Integer, nodes: Array, coun
                 feature = features[drawn]
                 features[drawn] = features[candidates]
                 features[candidates] = feature
-                column = codes[feature]
-                low = high = np.int64(column[rows[start]])
+                low = high = np.int64(codes[rows[start], feature])
                 for i in range(start + 1, stop):
-                    low = min(low, np.int64(column[rows[i]]))
-                    high = max(high, np.int64(column[rows[i]]))
+                    low = min(low, np.int64(codes[rows[i], feature]))
+                    high = max(high, np.int64(codes[rows[i], feature]))
             if low == high:
                 counts[tree, (number << (depth - level)) - (1 << depth)] = stop - start
                 continue
             cut = _draw_cut(state, low, high, step, floats, bits)
             nodes[tree, number - 1] = (cut << shift) | feature
-            column = codes[feature]
             left, right = start, stop - 1
             while left <= right:
                 row = rows[left]
-                if column[row] > cut:
+                if codes[row, feature] > cut:
                     rows[left] = rows[right]
                     rows[right] = row
                     right -= 1
@@ -258,7 +262,7 @@ def score(X: Array, nodes: Array, leaf_values: Array, out: Array) -> None:
         for i in range(rows):
             floats[:] = X[first + i]
             for f in range(n_features):
-                block[f * BLOCK + i] = (_code(bits[f]) << shift) & code_bits
+                block[f * BLOCK + i] = (np.int64(_code(bits[f])) << shift) & code_bits
         total[:] = 0.0
         for tree in range(n_trees):
             _descend(block, nodes[tree], depth, at)

@@ -6,11 +6,12 @@ from flwr.serverapp import Grid
 
 from fedanomaly.core.arrays import Arrays, with_prefix
 from fedanomaly.core.errors import FederationError, InvalidArrays, UserError
+from fedanomaly.detectors import Detector
 from fedanomaly.experiment.audit import audit
 from fedanomaly.experiment.folder import COMPLETED, FAILED, INTERRUPTED, ResultsFolder
 from fedanomaly.experiment.model_file import Model
 from fedanomaly.experiment.narrator import Narrator
-from fedanomaly.experiment.references import NAMES, reference
+from fedanomaly.experiment.references import NAMES, one_rule, reference
 from fedanomaly.experiment.report import write_run_report
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.coordinator import Coordinator
@@ -73,6 +74,7 @@ class Job:
             As the rounds did; results so far are kept.
         """
         try:
+            self._describe()
             self.coordinator.run()
             self._finish()
         except KeyboardInterrupt:
@@ -100,9 +102,28 @@ class Job:
             arrays |= with_prefix(self._model(detector).to_arrays(), f"client-{client}")
         return arrays
 
-    def _model(self, detector: object) -> Model:
-        names = layout(self.config).table.feature_names if self.config.references else ()
-        return Model(detector, scaling_of(self.coordinator.state), names)  # type: ignore[arg-type]
+    def _model(self, detector: Detector) -> Model:
+        return Model(detector, scaling_of(self.coordinator.state), self.coordinator.roster.feature_names)
+
+    def _describe(self) -> None:
+        plan = self.coordinator.plan
+        self.folder.summary |= {
+            "detector": plan.detector.name,
+            "aggregation": plan.aggregation.name + (f" by {plan.strategy}" if plan.strategy else ""),
+            "scaling": self.config.scaling or plan.detector.default_scaling,
+        }
+        if self.config.references:
+            table = layout(self.config).table
+            self.folder.summary["data"] = {
+                "source": table.source,
+                "rows": len(table),
+                "frauds": table.n_anomalies,
+                "features": len(table.feature_names),
+                "synthetic": table.synthetic,
+                "fingerprint": table.fingerprint,
+                "warnings": list(table.warnings),
+            }
+            self.folder.summary["warnings"] += layout(self.config).notes
 
     def _finish(self) -> None:
         if self.config.references:
@@ -114,6 +135,8 @@ class Job:
                     self.folder.summary["warnings"].append(f"no {name} reference: {error}")
                     continue
                 self.folder.save_reference(name, result.metrics, result.scores)
+            if (rule := one_rule(self.config)) is not None:
+                self.folder.summary["references"]["one rule"] = rule
             self.narrator.doing("checking for leaks")
             self.folder.summary["leaks"] = self._audit()
         self.narrator.doing("writing the report")
@@ -133,7 +156,7 @@ class Job:
 
     def _warnings(self) -> list[str]:
         aggregation = self.coordinator.plan.aggregation
-        warnings = list(layout(self.config).notes) if self.config.references else []
+        warnings = []
         if aggregation.ships_rows:
             warnings.append(f"Training rows leave the clients ({aggregation.name}): {aggregation.leaks}")
         if self.config.balance != "none" and self.config.balance_where == "train":

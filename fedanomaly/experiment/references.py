@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
+from fedanomaly.evaluation import metrics_of, paysim_rule
 from fedanomaly.federation.client_app import make_client_app
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.coordinator import Coordinator
+from fedanomaly.federation.layout import layout
 from fedanomaly.federation.local_grid import LocalGrid
 from fedanomaly.federation.observer import Metrics, Observer, RoundRecord, Scores
+from fedanomaly.prepare import TEST
 
 NAMES = ("local", "pooled")
 
@@ -27,6 +32,17 @@ class Reference:
 
     metrics: dict[str, Metrics]
     scores: Scores
+
+
+def one_rule(config: RunConfig) -> Metrics | None:
+    """Return what PaySim's one rule reaches on the test rows, or None for other data."""
+    held = layout(config)
+    names = held.table.feature_names
+    if not {"type_TRANSFER", "type_CASH_OUT", "oldbalanceOrg", "newbalanceOrig"} <= set(names):
+        return None
+    test = np.unique(np.concatenate([part[held.folds[part] == TEST] for part in held.indices]))
+    columns = {name: held.table.X[test, names.index(name)] for name in names}
+    return metrics_of(paysim_rule(columns), held.table.y[test])
 
 
 def run_local(config: RunConfig, observer: Observer) -> tuple[Coordinator, RoundRecord]:

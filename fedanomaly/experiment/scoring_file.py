@@ -41,7 +41,9 @@ def read_rows(path: Path, feature_names: tuple[str, ...], n_features: int) -> np
         raise UserError(f"{path} lacks the model's column {missing[0]!r}; it has {has}")
     if len(names) != n_features:
         raise UserError(f"{path} has {len(names)} columns but the model takes {n_features} features")
-    columns: npt.NDArray[np.float64] = frame[list(names)].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
+    columns: npt.NDArray[np.float64] = (
+        frame[list(names)].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
+    )
     bad = np.argwhere(~np.isfinite(columns))
     if len(bad):
         row, column = (int(number) for number in bad[0])

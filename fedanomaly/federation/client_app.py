@@ -37,7 +37,7 @@ def make_client_app(work: Any = verbs) -> ClientApp:
         def answer(config: RunConfig, client: int, task: Task) -> Arrays:
             rows = work.load_partition(config, client)
             table = layout(config).table
-            return introduction(info_of(client, rows), table.X.shape[1], table.fingerprint)
+            return introduction(info_of(client, rows), table.feature_names, table.fingerprint)
 
         return _reply(work, message, context, answer)
 

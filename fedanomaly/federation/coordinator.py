@@ -62,6 +62,7 @@ class Coordinator:
         """
         self.roster.gather()
         self.state["rows"] = self.roster.rows
+        self.state["features"] = np.asarray(len(self.roster.feature_names))
         self._steps(SCALING, 0)
         self._steps(SETUP, 0)
         for server_round in range(1, self.config.rounds + 1):

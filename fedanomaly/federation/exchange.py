@@ -110,7 +110,9 @@ class Exchange:
         phase = _phase(TRAIN, task)
         for (turn, _), form in zip(list(received.answers), forms, strict=True):
             if form != common:
-                self._left_out(task, phase, turn.client, "its arrays have other names, shapes or dtypes than most")
+                self._left_out(
+                    task, phase, turn.client, "its arrays have other names, shapes or dtypes than most"
+                )
                 received.metrics.pop(str(turn.client))
         received.answers[:] = [
             answer for answer, form in zip(received.answers, forms, strict=True) if form == common

@@ -37,8 +37,8 @@ class Roster:
         self.observer = observer
         self.nodes: dict[int, int] = {}
         self.infos: dict[int, ClientInfo] = {}
-        self._features: int | None = None
-        self._fingerprint: str | None = None
+        self.feature_names: tuple[str, ...] = ()
+        self._fingerprint = ""
         self._seen: set[int] = set()
 
     @property
@@ -109,9 +109,9 @@ class Roster:
             raise InvalidArrays(reply.failure)
         facts = Facts.from_content(reply.message.content)
         arrays = unpack(arrays_of(reply.message.content), limit=1 << 20)
-        require_only(arrays, {"sizes", "features", "fingerprint"})
+        require_only(arrays, {"sizes", "feature_names", "fingerprint"})
         sizes = [int(n) for n in require(arrays, "sizes", kind="i", shape=(6,), low=0, high=2**40)]
-        features = int(require(arrays, "features", kind="i", shape=(), low=1, high=10**6))
+        names = tuple(str(name) for name in require(arrays, "feature_names", kind="U", shape=(None,)))
         fingerprint = str(require(arrays, "fingerprint", kind="U", shape=()))
         if not 0 <= facts.client < self.config.clients:
             raise InvalidArrays(
@@ -119,9 +119,11 @@ class Roster:
             )
         if any(sizes[fold + 1] > sizes[fold] for fold in (0, 2, 4)) or sizes[0] != facts.rows:
             raise InvalidArrays(f"its row counts contradict each other: {sizes}")
-        if self._features is None:
-            self._features, self._fingerprint = features, fingerprint
-        if (features, fingerprint) != (self._features, self._fingerprint):
+        if not names:
+            raise InvalidArrays("it has no features")
+        if not self.feature_names:
+            self.feature_names, self._fingerprint = names, fingerprint
+        if (names, fingerprint) != (self.feature_names, self._fingerprint):
             raise InvalidArrays(
                 "its data is not the data of the other clients; give all the same --data-path"
             )
@@ -131,7 +133,7 @@ class Roster:
         self.observer.event(Event(server_round, "join", client, what, action))
 
 
-def introduction(info: ClientInfo, features: int, fingerprint: str) -> Arrays:
+def introduction(info: ClientInfo, feature_names: tuple[str, ...], fingerprint: str) -> Arrays:
     """Return what a client says of itself."""
     sizes = [
         info.train,
@@ -143,6 +145,6 @@ def introduction(info: ClientInfo, features: int, fingerprint: str) -> Arrays:
     ]
     return {
         "sizes": np.asarray(sizes, dtype=np.int64),
-        "features": np.asarray(features, dtype=np.int64),
+        "feature_names": np.asarray(feature_names, dtype=np.str_),
         "fingerprint": np.asarray(fingerprint),
     }

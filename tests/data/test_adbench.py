@@ -14,7 +14,9 @@ def tables():
     g = np.random.default_rng(0)
     y = np.r_[np.zeros(40), np.ones(5)]
     np.savez(folder / "2_annthyroid.npz", X=g.normal(size=(45, 6)), y=y.astype(np.int64))
-    np.savez(folder / "30_satellite.npz", X=g.integers(0, 255, (45, 3)).astype(np.uint8), y=y.astype(np.int32))
+    np.savez(
+        folder / "30_satellite.npz", X=g.integers(0, 255, (45, 3)).astype(np.uint8), y=y.astype(np.int32)
+    )
     np.savez(folder / "31_satimage-2.npz", X=g.normal(size=(45, 2)).astype(np.float32), y=y[:, None])
     return folder
 

@@ -104,7 +104,10 @@ def test_row_and_column_are_named(frame):
     ("broken", "said"),
     [
         (lambda f: f.assign(V1=f.V1 + 5), "'V1'.*-56.4.* to 2.45"),
-        (lambda f: f.assign(**{v: f[v] / f[v].std() for v in FEATURES[:-1]}), "standard deviation|values from"),
+        (
+            lambda f: f.assign(**{v: f[v] / f[v].std() for v in FEATURES[:-1]}),
+            "standard deviation|values from",
+        ),
         (lambda f: f.round(4), "rounded"),
         (lambda f: f.assign(Amount=f.Amount / 88.3), "two decimals"),
         (lambda f: f.assign(Amount=-f.Amount), "'Amount'.*values from 0"),

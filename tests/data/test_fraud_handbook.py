@@ -67,7 +67,11 @@ def test_a_pickle_is_never_loaded(name):
 
 @pytest.mark.parametrize(
     ("column", "value", "said"),
-    [("TX_FRAUD", 0, "above 220"), ("TX_AMOUNT", -1.0, "no negative"), ("TX_FRAUD_SCENARIO", 0, "a scenario")],
+    [
+        ("TX_FRAUD", 0, "above 220"),
+        ("TX_AMOUNT", -1.0, "no negative"),
+        ("TX_FRAUD_SCENARIO", 0, "a scenario"),
+    ],
 )
 def test_broken_rules_are_refused_or_said(frame, column, value, said):
     row = frame.index[frame["TX_FRAUD"] == 1][2]

@@ -78,6 +78,8 @@ def test_scaler_on_test(rows):
     assert both.found and "200 rows" in both.sentence and "its mean" in both.sentence
     other = leaks.scaler_on_test(moments(rows[50:]), moments(train), fitted_rows=150, training_rows=150)
     assert other.found and other.count == 2
+    counted = leaks.scaler_on_test(moments(train), moments(train), fitted_rows=200, training_rows=150)
+    assert counted.found and counted.count == 1
     missing = leaks.scaler_on_test({}, moments(train), fitted_rows=150, training_rows=150)
     assert missing.found
 

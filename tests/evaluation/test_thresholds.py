@@ -60,6 +60,12 @@ def test_best_f1_is_the_best_of_all_cuts(legitimate, fraud):
     assert ours == pytest.approx(best, abs=1e-12)
 
 
+def test_of_equally_good_cuts_best_f1_flags_fewest():
+    # flagging the first fraud alone, or three more rows for the second, both give F1 = 2/3
+    threshold = choose("best-f1", calibration([2.0, 3.0], [1.0, 4.0]))
+    assert threshold.offset < 2.0
+
+
 @given(scores, scores, st.floats(0.01, 1))
 def test_recall_is_reached_with_the_fewest_rows(legitimate, fraud, target):
     threshold = choose("recall", calibration(legitimate, fraud), ThresholdOptions(target_recall=target))
