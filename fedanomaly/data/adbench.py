@@ -25,6 +25,7 @@ class ADBench(FileDataset):
     title: ClassVar[str] = "ADBench's classical tables (Han et al. 2022): adbench:2_annthyroid, ..."
     takes_variant: ClassVar[bool] = True
     patterns: ClassVar[tuple[str, ...]] = ("*.npz",)
+    any_name: ClassVar[tuple[str, ...]] = ()  # another table will not do
     homepage: ClassVar[str] = "https://github.com/Minqi824/ADBench (folder adbench/datasets/Classical)"
     put: ClassVar[str] = "the table's .npz file"
 

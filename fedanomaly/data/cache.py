@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -162,11 +163,10 @@ def _read(entry: Path) -> Table | None:
         )
         if facts["sample"] != _sample(table):
             return None
-        os.utime(entry / _FACTS)  # when it was last used
-    except PermissionError:
-        return None
     except _UNREADABLE:
         return None
+    with suppress(OSError):  # a cache that others filled may be read-only
+        os.utime(entry / _FACTS)  # when it was last used
     return table
 
 

@@ -6,7 +6,7 @@ import gzip
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -18,9 +18,22 @@ from fedanomaly.core.errors import UserError
 
 Floats = npt.NDArray[np.float64]
 
-_PARQUET, _ZIP, _GZIP, _NPY = b"PAR1", b"PK\x03\x04", b"\x1f\x8b", b"\x93NUMPY"
+_Read = Callable[[dict[str, str], set[str]], Any]  # from the columns to read, and those that are text
+
+_PARQUET, _ZIP, _GZIP, _NPY = b"PAR1", b"PK", b"\x1f\x8b", b"\x93NUMPY"
 _PICKLE = b"\x80"
-_BROKEN = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error)  # Arrow's errors are ValueErrors
+_BROKEN = (  # what Arrow, zipfile and zlib raise on damaged files
+    ArithmeticError,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class Columns:
@@ -126,19 +139,21 @@ def read_columns(
     UserError
         If the file cannot be read or lacks a column.
     """
-    aliases = aliases or {}
+    wanted = {*required, *optional}
     try:
         with _unpacked(path) as (kind, stream):
-            reader = _read_parquet if kind == _PARQUET else _read_csv
-            table = reader(stream, {*required, *optional}, aliases, header, set(text))
+            own_names, read = _parquet(stream) if kind == _PARQUET else _csv(stream, header)
+            found = _canonical(own_names, wanted, aliases or {})
+            if missing := [name for name in required if name not in found.values()]:
+                raise UserError(
+                    f"{path.name} has no column {', '.join(map(repr, missing))} "
+                    "(columns are told by their exact names, separated by commas)"
+                )
+            table = read(found, set(text))
+    except UserError:
+        raise
     except _BROKEN as error:
-        raise UserError(f"{path.name} cannot be read: {_first_sentence(error)}") from error
-    missing = [name for name in required if name not in table.column_names]
-    if missing:
-        raise UserError(
-            f"{path.name} has no column {', '.join(map(repr, missing))} "
-            "(columns are told by their exact names, separated by commas)"
-        )
+        raise UserError(f"{path.name} cannot be read: {_first_line(error)}") from error
     if table.num_rows == 0:
         raise UserError(f"{path.name} has a header but no rows")
     return Columns(path, table)
@@ -148,52 +163,49 @@ def _canonical(names: Sequence[str], wanted: set[str], aliases: Mapping[str, str
     """Return which of a file's own column names to read, and the name each stands for."""
     found: dict[str, str] = {}
     for own in names:
-        name = own.strip().strip('"').lstrip("\ufeff")
+        name = own.strip().strip('"')
         name = aliases.get(name, name)
         if name in wanted and name not in found.values():
             found[own] = name
     return found
 
 
-def _read_parquet(
-    stream: IO[bytes],
-    wanted: set[str],
-    aliases: Mapping[str, str],
-    header: Sequence[str] | None,
-    text: set[str],
-) -> Any:
+def _parquet(stream: IO[bytes]) -> tuple[list[str], _Read]:
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(stream)
-    own = _canonical(file.schema_arrow.names, wanted, aliases)
-    return file.read(columns=list(own)).rename_columns(own)
+
+    def read(found: dict[str, str], text: set[str]) -> Any:
+        return file.read(columns=list(found)).rename_columns(found)
+
+    return list(file.schema_arrow.names), read
 
 
-def _read_csv(
-    stream: IO[bytes],
-    wanted: set[str],
-    aliases: Mapping[str, str],
-    header: Sequence[str] | None,
-    text: set[str],
-) -> Any:
+def _csv(stream: IO[bytes], header: Sequence[str] | None) -> tuple[list[str], _Read]:
     import pyarrow as pa
     import pyarrow.csv as csv
 
     if header is None:
-        first = stream.readline(1 << 16).decode("utf-8", errors="replace")
-        names = [name.strip().strip('"').lstrip("\ufeff") for name in first.rstrip("\r\n").split(",")]
+        first = stream.readline(1 << 16).decode("utf-8", errors="replace").lstrip("\ufeff")
+        names = [name.strip().strip('"') for name in first.rstrip("\r\n").split(",")]
+        if stream.read(1) == b"":
+            raise ValueError("it has a header but no rows" if first.strip() else "it is empty")
+        stream.seek(-1, io.SEEK_CUR)
     else:
         names = list(header)
-    own = _canonical(names, wanted, aliases)
-    table = csv.read_csv(
-        stream,
-        read_options=csv.ReadOptions(column_names=names, block_size=1 << 24),
-        convert_options=csv.ConvertOptions(
-            include_columns=list(own),
-            column_types={column: pa.string() for column, name in own.items() if name in text},
-        ),
-    )
-    return table.rename_columns([own[column] for column in table.column_names])
+
+    def read(found: dict[str, str], text: set[str]) -> Any:
+        table = csv.read_csv(
+            stream,
+            read_options=csv.ReadOptions(column_names=names, block_size=1 << 24),
+            convert_options=csv.ConvertOptions(
+                include_columns=list(found),
+                column_types={own: pa.string() for own, name in found.items() if name in text},
+            ),
+        )
+        return table.rename_columns([found[own] for own in table.column_names])
+
+    return names, read
 
 
 @contextmanager
@@ -242,7 +254,7 @@ def _only_member(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
     return members[0]
 
 
-def _first_sentence(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 

@@ -19,10 +19,11 @@ class FileDataset(Dataset):
 
     The file is, in this order: the path given (a file, or a folder to look in), ``data/`` in the
     working directory, the folder ``$FEDANOMALY_DATA``, the official download. In a folder, both
-    the files that match :attr:`patterns` and the files of a sub-folder named like the data set count.
+    the files that match :attr:`patterns` and those of a sub-folder named like the data set count.
     """
 
     patterns: ClassVar[tuple[str, ...]]  # file names in circulation
+    any_name: ClassVar[tuple[str, ...]] = ("*",)  # more patterns in a folder that holds nothing else
     homepage: ClassVar[str]  # where a person gets the file
     put: ClassVar[str]  # which file to put into data/
     official: ClassVar[OfficialFile | None] = None
@@ -75,7 +76,7 @@ class FileDataset(Dataset):
             return path
         if not path.is_dir():
             raise UserError(f"the data path {path} does not exist")
-        if found := self._in(path, patterns) or _best([file for file in path.iterdir() if _is_data(file)]):
+        if found := self._in(path, (*patterns, *self.any_name)):
             return found
         raise UserError(
             f"the folder {path} holds no file of the data set {self.name!r} "
@@ -83,8 +84,8 @@ class FileDataset(Dataset):
         )
 
     def _in(self, folder: Path, patterns: tuple[str, ...]) -> Path | None:
-        for place in (folder, folder / self.name):
-            for pattern in patterns:
+        for place, further in ((folder, ()), (folder / self.name, self.any_name)):
+            for pattern in (*patterns, *further):
                 if found := _best([file for file in place.glob(pattern) if _is_data(file)]):
                     return found
         return None

@@ -185,40 +185,32 @@ def _step(block: Array, tree: Array, feature_bits: Integer, row: Integer, at: In
 
 
 @_compiled
-def _two_levels(block: Array, tree: Array, feature_bits: Integer, at: Array) -> None:
-    """Write where each row of a block is after the first two levels.
-
-    There all rows meet the same three nodes, so these are plain comparisons of neighbouring codes,
-    which the compiler turns into vector instructions.
-    """
-    root, left, right = tree[0], tree[1], tree[2]
-    x = block[np.uint32(root & feature_bits) * np.uint32(BLOCK) :]
-    y = block[np.uint32(left & feature_bits) * np.uint32(BLOCK) :]
-    z = block[np.uint32(right & feature_bits) * np.uint32(BLOCK) :]
-    for i in range(BLOCK):
-        first, in_left, in_right = np.uint32(x[i] > root), np.uint32(y[i] > left), np.uint32(z[i] > right)
-        second = in_left ^ ((in_left ^ in_right) & (np.uint32(0) - first))
-        at[i] = np.uint32(3) + np.uint32(2) * first + second
-
-
-@_compiled
 def _descend(block: Array, tree: Array, depth: Integer, at: Array) -> None:
     """Walk the rows of a block down one tree, without a branch, and write where each arrives.
 
-    Eight rows go side by side: their places stay in registers, and while one waits for memory the
-    others move. The loop that decides the speed of scoring; a kernel of explicit gathers would
-    replace just this.
+    On the first two levels all rows meet the same three nodes: plain comparisons of neighbouring
+    codes, which become vector instructions. Below, eight rows go side by side: their places stay in
+    registers, and while one waits for memory the others move. The function that decides the speed of
+    scoring; a kernel of explicit gathers would replace just this.
     """
     bits = tree.dtype.type(0xFFFFFFFF if tree.itemsize == 8 else 0xFF)
     at[:] = 0
-    done = 0
     if depth > 1:
-        _two_levels(block, tree, bits, at)
-        done = 2
+        root, left, right = tree[0], tree[1], tree[2]
+        x = block[np.uint32(root & bits) * np.uint32(BLOCK) :]
+        y = block[np.uint32(left & bits) * np.uint32(BLOCK) :]
+        z = block[np.uint32(right & bits) * np.uint32(BLOCK) :]
+        for i in range(BLOCK):
+            first, if_left, if_right = np.uint32(x[i] > root), np.uint32(y[i] > left), np.uint32(z[i] > right)
+            second = if_left ^ ((if_left ^ if_right) & (np.uint32(0) - first))
+            at[i] = np.uint32(3) + np.uint32(2) * first + second
+        levels = depth - 2
+    else:
+        levels = depth
     for i in range(0, BLOCK, 8):
         a, b, c, d = at[i], at[i + 1], at[i + 2], at[i + 3]
         e, f, g, h = at[i + 4], at[i + 5], at[i + 6], at[i + 7]
-        for _ in range(done, depth):
+        for _ in range(levels):
             a = _step(block, tree, bits, i, a)
             b = _step(block, tree, bits, i + 1, b)
             c = _step(block, tree, bits, i + 2, c)
@@ -251,7 +243,7 @@ def score(X: Array, nodes: Array, leaf_values: Array, out: Array) -> None:
     while (1 << depth) <= n_nodes:
         depth += 1
     shift = np.int64(32 if nodes.itemsize == 8 else 0)
-    code_bits = ~np.int64(0xFFFFFFFF if nodes.itemsize == 8 else 0xFF)
+    code_bits = np.int32(-1 if nodes.itemsize == 8 else -256)
     floats = np.empty(n_features, np.float32)
     bits = floats.view(np.int32)
     block = np.zeros(n_features * BLOCK, nodes.dtype)  # feature by feature
@@ -262,7 +254,9 @@ def score(X: Array, nodes: Array, leaf_values: Array, out: Array) -> None:
         for i in range(rows):
             floats[:] = X[first + i]
             for f in range(n_features):
-                block[f * BLOCK + i] = (np.int64(_code(bits[f])) << shift) & code_bits
+                bits[f] = _code(bits[f]) & code_bits
+            for f in range(n_features):
+                block[f * BLOCK + i] = np.int64(bits[f]) << shift
         total[:] = 0.0
         for tree in range(n_trees):
             _descend(block, nodes[tree], depth, at)

@@ -18,6 +18,7 @@ from fedanomaly.experiment.options import DEFAULT_PORT, Parser, add_address, rea
 from fedanomaly.federation.deployment import processes
 from fedanomaly.federation.deployment.credentials import CA, client_files
 from fedanomaly.federation.deployment.supernode import NodeOptions, run_node, wait_for_server
+from fedanomaly.federation.plan import warm_up
 
 DEFAULTS = {"host": "127.0.0.1", "port": DEFAULT_PORT, "credentials": "", "data_path": "", "wait": 60.0}
 
@@ -62,6 +63,7 @@ def _client(argv: Sequence[str], app_dir: Path) -> int:
         raise UserError("client.py needs --client-id, a whole number from 0")
     console = Console()
     importlib.import_module("client")  # once, before any task is forked
+    warm_up()
     return run_node(
         _node(options, client, app_dir), app_dir, lambda text: console.print(text, highlight=False)
     )

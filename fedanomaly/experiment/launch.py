@@ -24,7 +24,7 @@ from fedanomaly.experiment.narrator import follow
 from fedanomaly.experiment.options import LaunchOptions, read_options
 from fedanomaly.experiment.report import write_run_report
 from fedanomaly.experiment.run import run_config
-from fedanomaly.experiment.server_app import PROGRESS
+from fedanomaly.experiment.server_app import DONE, PROGRESS
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.deployment.credentials import ServerCredentials
 from fedanomaly.federation.deployment.superlink import LinkOptions, SuperLink
@@ -132,11 +132,11 @@ def _show(out: Path, view: LiveView, link: SuperLink) -> None:
     heard = time.monotonic()
     for fact in follow(out / PROGRESS):
         if fact is not None:
+            if fact["kind"] == DONE:
+                return
             view(fact)
             heard = time.monotonic()
             continue
-        if _summary(out).get("status", RUNNING) != RUNNING:
-            return
         if trouble := link.trouble():
             raise FederationError(trouble)
         if time.monotonic() - heard > SILENCE_SECONDS:

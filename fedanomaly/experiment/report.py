@@ -132,7 +132,7 @@ def _rounds(folder: Path) -> list[dict[str, float]]:
     frame = pd.read_parquet(folder / "rounds.parquet").query("client == 'all' and phase == 'evaluate'")
     wide = frame.pivot(index="round", columns="metric", values="value").sort_index()
     return [
-        {"round": float(number), **row}
+        {"round": float(number), **{str(name): float(value) for name, value in row.items()}}
         for number, row in zip(wide.index, wide.to_dict("records"), strict=True)
     ]
 

@@ -13,6 +13,7 @@ from fedanomaly.experiment.narrator import Narrator, ProgressLog
 from fedanomaly.federation.config import RunConfig
 
 PROGRESS = ".progress.jsonl"
+DONE = "done"
 
 
 def make_server_app() -> ServerApp:
@@ -25,6 +26,10 @@ def make_server_app() -> ServerApp:
         preflight(config)
         engine = "deployment" if type(grid).__name__ == "HttpGrid" else "ray"
         folder = ResultsFolder(Path(config.out) if config.out else default_folder(config), config, engine)
-        Job(config, grid, folder, Narrator(ProgressLog(folder.path / PROGRESS))).run()
+        tell = ProgressLog(folder.path / PROGRESS)
+        try:
+            Job(config, grid, folder, Narrator(tell)).run()
+        finally:
+            tell({"kind": DONE})
 
     return app

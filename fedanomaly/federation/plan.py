@@ -122,6 +122,12 @@ def try_detector(detector: Detector) -> None:
         raise UserError(f"--params does not suit {detector.name}: {' '.join(str(error).split())}") from None
 
 
+def warm_up() -> None:
+    """Load every detector's compiled kernels, so that forked tasks find them in memory."""
+    for cls in DETECTORS.registered().values():
+        try_detector(cls())
+
+
 def choose_aggregation(detector: Detector, name: str) -> tuple[Aggregation, str]:
     """Return the aggregation called ``name`` and the Flower strategy it averages weights with."""
     ways = aggregations_of(type(detector))

@@ -43,6 +43,12 @@ def test_wrong_name_suggests_the_right_one():
         load_table("adbench:anthyroid")
 
 
+def test_another_table_will_not_do(tables):
+    for path in (None, tables, tables.parent):
+        with pytest.raises(UserError, match="there is no ADBench table 'glass'"):
+            load_table("adbench:glass", DataRequest(path=path))
+
+
 @pytest.mark.parametrize("name", ["../secret", "*", "[0-9]_x"])
 def test_a_name_is_no_path(name):
     with pytest.raises(UserError, match="there is no ADBench table"):
@@ -82,7 +88,7 @@ def test_nothing_there(tables):
     for file in tables.iterdir():
         file.unlink()
     for name in ("adbench", "adbench:annthyroid"):
-        with pytest.raises(UserError, match="github.com/Minqi824/ADBench"):
+        with pytest.raises(UserError, match=r"github\.com/Minqi824/ADBench"):
             load_table(name)
 
 

@@ -94,7 +94,7 @@ def test_a_later_process_maps_it_without_pandas(cache_dir):
     code = (
         "import sys; from fedanomaly.data import *; "
         "t = load_table('synthetic', DataRequest(rows=500, seed=1)); "
-        "print(t.fingerprint, *[m for m in ('pandas', 'pyarrow', 'sklearn', 'matplotlib') if m in sys.modules])"
+        "print(t.fingerprint, *{'pandas', 'pyarrow', 'sklearn', 'matplotlib'} & set(sys.modules))"
     )
     out, _ = python(code).communicate()
     assert out.split() == [load_table("synthetic", SMALL).fingerprint]
@@ -174,6 +174,16 @@ def test_many_processes_at_once(cache_dir):
 def test_a_cache_that_cannot_be_written(counted, tmp_path):
     (tmp_path / "file").write_text("")
     assert len(load_table("counted", cache_dir=tmp_path / "file")) == 20
+
+
+def test_a_read_only_cache_serves(counted, monkeypatch):
+    load_table("counted")
+
+    def refuse(*args):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "utime", refuse)
+    assert len(load_table("counted")) == 20 and counted.reads == 1
 
 
 def test_a_changed_file_is_read_anew():

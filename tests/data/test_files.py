@@ -26,11 +26,13 @@ def test_order_of_places(monkeypatch):
     assert located(path=Path("given/any.csv")) == "given/any.csv"
     assert located(path=Path("given")) == "given/any.csv"
     assert located() == "data/creditcard.csv"
-    Path("data/creditcard.csv").rename("data/hidden.csv")
-    with pytest.raises(UserError):
-        located()  # in a folder of several data sets only the names in circulation count
+    Path("data/creditcard.csv").rename("data/any_name.csv")  # among other data only known names count
+    assert located() == "elsewhere/creditcard/any_name.csv"
     touch("elsewhere/creditcard/creditcard.csv")
     assert located() == "elsewhere/creditcard/creditcard.csv"
+    Path("elsewhere/creditcard").rename("elsewhere/other")
+    with pytest.raises(UserError):
+        located()
 
 
 def test_quickest_format_first():

@@ -29,6 +29,7 @@ def changed(**values):
 def test_encoding():
     assert len(COLUMNS) == 42 and LINE.count(",") == 41
     table = load(LINE, changed(protocol_type="udp", service="private", flag="S0", labels="smurf."))
+    check_dataset("kddcup99", DataRequest(path=Path("kddcup.data_10_percent.gz")))
     assert table.X.shape == (2, 68) and list(table.y) == [0, 1]
     names = table.feature_names
     assert names[: len(NUMERIC)] == NUMERIC
@@ -93,5 +94,5 @@ def test_official_file(real_data):
     assert table.X.shape == (494_021, 68) and (table.y == 0).sum() == 97_278
     one_hot = table.X[:, len(NUMERIC) :]
     assert (one_hot.sum(axis=1) == 3).all()
-    few = check_dataset("kddcup99:SA", DataRequest(path=path))
+    few = KDDCup99().load(DataRequest(path=path, variant="SA"))
     assert few.name == "kddcup99:SA" and few.n_anomalies == 3_377 and len(few) == 100_655

@@ -49,7 +49,7 @@ def run_supernode(arguments: list[str]) -> None:
     from flwr.supernode import fleet_http_connection, start_client_internal
     from flwr.supernode.cli import flower_supernode
 
-    start_client_internal.time = _ShortNaps()  # type: ignore[assignment]
+    start_client_internal.time = _ShortNaps()  # type: ignore[assignment, attr-defined]
     fleet_http_connection.HEARTBEAT_DEFAULT_INTERVAL = NODE_HEARTBEAT_SECONDS  # type: ignore[attr-defined]
     heartbeat.HEARTBEAT_DEFAULT_INTERVAL = TASK_HEARTBEAT_SECONDS  # type: ignore[attr-defined]
     in_memory_corestate.HEARTBEAT_DEFAULT_INTERVAL = TASK_HEARTBEAT_SECONDS  # type: ignore[attr-defined]
@@ -91,6 +91,21 @@ class _ForkExecutor:
                 continue
 
 
+def _install_once(install: Any) -> Any:
+    """Return Flower's ``install_from_fab`` without the unpacking of a bundle that is there already."""
+    import hashlib
+
+    from flwr.common.constant import APP_DIR, FAB_HASH_TRUNCATION
+    from flwr.supercore.utils import get_flwr_home
+
+    def wrapped(bundle: bytes, *arguments: Any, **options: Any) -> Any:
+        digest = hashlib.sha256(bundle).hexdigest()[:FAB_HASH_TRUNCATION]
+        installed = list((get_flwr_home() / APP_DIR).glob(f"*.{digest}/pyproject.toml"))
+        return installed[0].parent if installed else install(bundle, *arguments, **options)
+
+    return wrapped
+
+
 def _run_task(spec: Any) -> None:
     """Run one ServerApp or ClientApp task, then leave without the parent's exit handlers."""
     from queue import Queue
@@ -118,9 +133,10 @@ def _run_task(spec: Any) -> None:
 
             run_serverapp(log_queue=Queue(), **common)
         else:
-            from flwr.supernode.runtime.run_clientapp import run_clientapp
+            from flwr.supernode.runtime import run_clientapp
 
-            run_clientapp(**common)
+            run_clientapp.install_from_fab = _install_once(run_clientapp.install_from_fab)
+            run_clientapp.run_clientapp(**common)
         code = 0
     except SystemExit as left:
         code = left.code if isinstance(left.code, int) else 1

@@ -1,0 +1,117 @@
+"""Real processes for the deployment tests: the scripts as a user starts them, in folders of their own."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from fedanomaly.federation.deployment.processes import free_port
+
+ROOT = Path(__file__).parents[2]
+QUICK = ("--data", "wdbc", "--params", "n_estimators=20", "--no-references")
+
+
+class Federation:
+    """A server and its clients on a free port; leaves nothing running."""
+
+    def __init__(self, folder, app_dir=ROOT):
+        self.folder = folder
+        self.out = folder / "run"
+        self.app_dir = app_dir
+        self.port = free_port()
+        self.started = []
+        self.env = {
+            **os.environ,
+            "FEDANOMALY_STATE": str(folder / "state"),
+            "PYTHONPATH": f"{app_dir}{os.pathsep}{ROOT}",
+        }
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in self.started:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def start(self, script, *options):
+        """Start a script in a process group of its own; its output goes to ``<script>.log``."""
+        log = (self.folder / f"{script}-{len(self.started)}.log").open("w")
+        process = subprocess.Popen(
+            [sys.executable, str(self.app_dir / script), "--port", str(self.port), *map(str, options)],
+            cwd=self.folder,
+            env=self.env,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        process.log = Path(log.name)
+        self.started.append(process)
+        return process
+
+    def server(self, *options):
+        return self.start("server.py", *QUICK, "--out", self.out, *options)
+
+    def clients(self, count, *options):
+        return self.start("run_clients.py", "--clients", count, *options)
+
+    def client(self, number, *options):
+        return self.start("client.py", "--client-id", number, *options)
+
+    @property
+    def summary(self):
+        path = self.out / "summary.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    @property
+    def events(self):
+        return [json.loads(line) for line in (self.out / "events.jsonl").read_text().splitlines()]
+
+    def wait_for(self, what, seconds=120):
+        """Wait for a condition of the outside world; fail with the logs if it does not come."""
+        deadline = time.monotonic() + seconds
+        while not what():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"waited {seconds} s in vain\n{self.logs()}")
+            time.sleep(0.05)
+
+    def wait_for_rounds(self, number):
+        self.wait_for(lambda: self.summary.get("rounds", 0) >= number)
+
+    def ended(self, process, seconds=180):
+        """Return the exit code of a process that must end by itself."""
+        self.wait_for(lambda: process.poll() is not None, seconds)
+        return process.returncode
+
+    def logs(self):
+        return "\n".join(f"== {process.log.name}\n{process.log.read_text()[-3000:]}" for process in self.started)
+
+    def left_running(self):
+        """Return the command lines of processes that still use this federation's folder or port."""
+        marks = (str(self.folder), f":{self.port}", f"--port\0{self.port}")
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                line = (entry / "cmdline").read_bytes().decode(errors="replace")
+                if any(mark in line for mark in marks) and int(entry.name) != os.getpid():
+                    found.append(line.replace("\0", " "))
+        return found
+
+    def assert_all_gone(self):
+        self.wait_for(lambda: not self.left_running(), 15)
+
+
+def app_with(folder, anomaly):
+    """Copy the Flower app to ``folder`` with another ``anomaly.py``: clients that misbehave."""
+    folder.mkdir()
+    for name in ("server.py", "client.py", "run_clients.py", "pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, folder)
+    shutil.copytree(ROOT / "fedanomaly", folder / "fedanomaly", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "anomaly.py").write_text(anomaly)
+    return folder

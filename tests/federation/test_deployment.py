@@ -1,0 +1,200 @@
+"""Real SuperLink, real SuperNodes: the two commands, and what happens when something breaks."""
+
+import os
+import signal
+import sys
+
+import numpy as np
+import pytest
+from deployment_kit import Federation, app_with
+
+import fedanomaly
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="Flower's deployment runs on POSIX"),
+    pytest.mark.xdist_group("deployment"),
+]
+
+MISBEHAVING = '''
+import time
+import numpy as np
+from fedanomaly.federation.client import aggregate, build, evaluate, load_partition
+from fedanomaly.federation import client as honest
+
+def train(config, rows, task, request, client):
+    if task.server_round == 2 and client == 1:
+        raise ValueError("the disk is full")
+    if task.server_round == 2 and client == 2:
+        return {"nodes": np.full((3, 3), np.nan), "counts": np.zeros(1)}
+    if task.server_round == 2 and client == 3:
+        time.sleep(600)
+    return honest.train(config, rows, task, request, client)
+'''
+
+
+@pytest.fixture
+def federation(tmp_path):
+    with Federation(tmp_path) as running:
+        yield running
+
+
+def test_two_commands_give_what_the_local_engine_gives(federation, tmp_path):
+    options = ("--rounds", 2, "--clients", 3, "--partition", "dirichlet", "--seed", 7)
+    server, clients = federation.server(*options), federation.clients(3)
+    assert federation.ended(server) == 0, federation.logs()
+    assert federation.ended(clients) == 0, federation.logs()
+    assert federation.summary["status"] == "completed"
+    assert federation.summary["engine"] == "deployment"
+    assert federation.events == []
+    local = fedanomaly.run(
+        "wdbc",
+        params="n_estimators=20",
+        references=False,
+        rounds=2,
+        clients=3,
+        partition="dirichlet",
+        seed=7,
+        out=tmp_path / "local",
+    )
+    assert federation.summary["model_sha256"] == local.summary["model_sha256"]
+    timed = {"seconds", "bytes_up", "bytes_down"}
+    for client, metrics in {**federation.summary["per_client"], "all": federation.summary["metrics"]}.items():
+        other = local.summary["metrics"] if client == "all" else local.summary["per_client"][client]
+        assert {k: v for k, v in metrics.items() if k not in timed} == {
+            k: v for k, v in other.items() if k not in timed
+        }
+    text = server.log.read_text()
+    assert "round 2/2" in text and "report:" in text and "Traceback" not in text
+    assert (federation.out / "report.md").exists()
+    federation.assert_all_gone()
+
+
+def test_a_killed_client_is_named_and_the_run_goes_on(federation):
+    server = federation.server("--rounds", 40, "--clients", 3)
+    clients = [federation.client(number) for number in range(3)]
+    federation.wait_for_rounds(1)
+    os.killpg(clients[2].pid, signal.SIGKILL)
+    assert federation.ended(server) == 0, federation.logs()
+    assert federation.summary["status"] == "completed"
+    assert {event["client"] for event in federation.events} == {"2"}
+    assert any("offline" in event["what"] or "no longer" in event["what"] for event in federation.events)
+    assert any("events" in warning for warning in federation.summary["warnings"])
+    assert "2" not in federation.summary["per_client"]
+    assert federation.ended(clients[0]) == 0
+    federation.assert_all_gone()
+
+
+def test_raising_lying_and_hanging_clients_are_named(tmp_path):
+    app = app_with(tmp_path / "app", MISBEHAVING)
+    with Federation(tmp_path, app) as federation:
+        server = federation.server("--rounds", 3, "--clients", 6, "--min-clients", 3, "--timeout", 8)
+        clients = federation.clients(6)
+        assert federation.ended(server) == 0, federation.logs()
+        reasons = {event["client"]: event["what"] for event in federation.events if event["server_round"] == 2}
+        assert "the disk is full" in reasons["1"]
+        assert "nodes" in reasons["2"] or "missing" in reasons["2"] or "unknown" in reasons["2"]
+        assert "no answer within 8 s" in reasons["3"]
+        assert set(federation.summary["per_client"]) >= {"0", "1", "2", "4", "5"}
+        federation.ended(clients)
+        federation.assert_all_gone()
+
+
+def test_too_few_clients_end_the_run_with_the_reason(federation):
+    server = federation.server("--clients", 3, "--min-clients", 3, "--join-timeout", 4)
+    federation.client(0)
+    assert federation.ended(server) == 1
+    assert "of 3 clients joined" in server.log.read_text()
+    assert federation.summary["status"] == "failed"
+    assert "of 3 clients joined" in federation.summary["reason"]
+    federation.assert_all_gone()
+
+
+def test_a_client_may_join_late(federation):
+    server = federation.server("--rounds", 60, "--clients", 3, "--min-clients", 2, "--join-timeout", 8)
+    federation.client(0)
+    federation.client(1)
+    federation.wait_for_rounds(1)
+    federation.client(2)
+    assert federation.ended(server) == 0, federation.logs()
+    said = [event["what"] for event in federation.events if event["client"] == "2"]
+    assert said[0] == "did not join in time"
+    assert "joined late" in said
+    assert "2" in federation.summary["per_client"]
+
+
+def test_ctrl_c_at_the_server_ends_both_and_keeps_the_results(federation):
+    server, clients = federation.server("--rounds", 500), federation.clients(5)
+    federation.wait_for_rounds(2)
+    server.send_signal(signal.SIGINT)
+    assert federation.ended(server, 30) == 130
+    assert federation.ended(clients, 30) == 0, federation.logs()
+    assert federation.summary["status"] == "interrupted"
+    assert (federation.out / "report.md").exists()
+    assert (federation.out / "model.npz").exists()
+    federation.assert_all_gone()
+
+
+def test_ctrl_c_at_the_clients_ends_both(federation):
+    server, clients = federation.server("--rounds", 500), federation.clients(5)
+    federation.wait_for_rounds(1)
+    clients.send_signal(signal.SIGINT)
+    assert federation.ended(clients, 30) == 130
+    assert federation.ended(server, 90) in (1, 130), federation.logs()
+    assert federation.summary["status"] in ("failed", "interrupted")
+    assert federation.summary["rounds"] >= 1
+    federation.assert_all_gone()
+
+
+def test_only_known_nodes_may_join_over_tls(federation, tmp_path):
+    from fedanomaly.federation.deployment.credentials import make_credentials
+
+    keys, stranger = tmp_path / "keys", tmp_path / "stranger"
+    make_credentials(keys, 2)
+    make_credentials(stranger, 2)
+    (stranger / "ca.crt").write_bytes((keys / "ca.crt").read_bytes())
+    server = federation.server("--clients", 2, "--rounds", 2, "--credentials", keys)
+    federation.wait_for(lambda: "server is up" in server.log.read_text())
+    unknown = federation.client(0, "--credentials", stranger)
+    assert federation.ended(unknown) == 1, federation.logs()
+    assert "client 0 failed" in unknown.log.read_text()
+    clients = federation.clients(2, "--credentials", keys)
+    assert federation.ended(server) == 0, federation.logs()
+    assert federation.ended(clients) == 0, federation.logs()
+    assert federation.summary["status"] == "completed"
+    assert oct((keys / "client-0.key").stat().st_mode & 0o777) == "0o600"
+
+
+def test_usage_errors_are_one_sentence_and_exit_2(federation, tmp_path):
+    import socket
+
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", federation.port))
+        busy.listen()
+        wrong = [
+            (federation.server(), "is taken"),
+            (federation.server("--data-path", tmp_path / "absent.csv", "--data", "creditcard"), "absent.csv"),
+            (federation.server("--detector", "forest"), "unknown detector"),
+            (federation.server("--partition", "even", "--clients", 300), "300"),
+            (federation.server("--config", tmp_path / "absent.toml"), "absent.toml"),
+        ]
+        for process, sentence in wrong:
+            assert federation.ended(process) == 2, process.log.read_text()
+            assert sentence in process.log.read_text()
+            assert len(process.log.read_text().strip().splitlines()) == 1
+            assert "Traceback" not in process.log.read_text()
+    for process in (federation.client(0, "--wait", 0.5), federation.clients(2, "--wait", 0.5)):
+        assert federation.ended(process) == 2
+        assert "no server answers" in process.log.read_text()
+
+
+def test_the_stock_programs_give_the_same_model(federation, tmp_path):
+    federation.env["FEDANOMALY_STOCK"] = "1"
+    server, clients = federation.server("--rounds", 1, "--clients", 2), federation.clients(2)
+    assert federation.ended(server, 240) == 0, federation.logs()
+    assert federation.ended(clients) == 0
+    local = fedanomaly.run(
+        "wdbc", params="n_estimators=20", references=False, rounds=1, clients=2, out=tmp_path / "local"
+    )
+    assert federation.summary["model_sha256"] == local.summary["model_sha256"]
+    assert np.isfinite(federation.summary["metrics"]["accuracy"])
+
