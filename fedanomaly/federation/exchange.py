@@ -17,7 +17,7 @@ from fedanomaly.federation.observer import Event, Metrics, Observer
 from fedanomaly.federation.protocol import TRAIN, Facts, Task, arrays_of
 from fedanomaly.federation.roster import Roster
 from fedanomaly.federation.strategies import WeightsStrategy
-from fedanomaly.federation.wire import pack, payload_bytes, unpack
+from fedanomaly.federation.wire import pack, payload_bytes, plain, unpack
 
 Check = Callable[[Arrays, int], None]
 
@@ -188,11 +188,11 @@ def average_weights(
         Metrics a client.
     """
     nodes = {exchange.roster.nodes[client]: client for client in task.participants}
-    current = pack(weights, compress=False)
+    current = plain(weights)
     planned = list(strategy.configure_train(task.server_round, current, ConfigRecord(), ChosenNodes(nodes)))
     told = planned[0].content.config_records["config"]  # FedProx tells clients its proximal term here
     extra = {"proximal_mu": np.asarray(told["proximal-mu"])} if "proximal-mu" in told else {}
-    packed = pack({**request, **weights, **extra}, compress=False)
+    packed = pack({**request, **weights, **extra})
     requests = dict.fromkeys(task.participants, packed)
 
     def check(arrays: Arrays, client: int) -> None:
@@ -209,5 +209,5 @@ def _for_strategy(received: Received) -> list[Message]:
     """Return replies that hold what Flower's strategies expect: one array record, one metric record."""
     for message, (_, arrays) in zip(received.messages, received.answers, strict=True):
         facts = message.content.metric_records["facts"]
-        message.content = RecordDict({"arrays": pack(arrays, compress=False), "metrics": facts})
+        message.content = RecordDict({"arrays": plain(arrays), "metrics": facts})
     return received.messages

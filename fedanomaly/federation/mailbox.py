@@ -6,6 +6,7 @@ for replies every three seconds; both are why messages go through here.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from dataclasses import dataclass
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
+CLIENT_APP_RAISED = 2  # flwr.common.constant.ErrorCode
+NODE_UNAVAILABLE = 5
+_FLOWER_REASON = re.compile(r"<class '(?P<kind>[^']*)'>:<'(?P<text>.*)'>")
 POLL_SECONDS = 0.05
 ROLL_CALL_SECONDS = 1.0
 
@@ -129,7 +133,13 @@ class ChosenNodes(Grid):
 
 
 def _opened(message: Message) -> Reply:
-    if message.has_error():
-        reason = " ".join(str(message.error.reason).split())[:300]
-        return Reply(None, f"it raised: {reason}" if reason else f"error code {message.error.code}")
-    return Reply(message)
+    if not message.has_error():
+        return Reply(message)
+    reason = " ".join(str(message.error.reason).split())[:300]
+    if message.error.code == NODE_UNAVAILABLE:
+        return Reply(None, "its process is gone (no heartbeat)")
+    if message.error.code != CLIENT_APP_RAISED:
+        return Reply(None, f"its task failed: {reason or f'error code {message.error.code}'}")
+    if flower := _FLOWER_REASON.fullmatch(reason):
+        reason = f"{flower['kind'].rsplit('.', 1)[-1]}: {flower['text']}"
+    return Reply(None, f"it raised: {reason}")

@@ -1,53 +1,79 @@
-"""Named arrays in Flower's records: compressed on the way out, checked on the way in."""
+"""Named arrays on the wire: one deflated bundle a message, checked before a byte of it is believed.
+
+Flower moves every array of a record as objects of its own, several requests each; a message with a
+dozen small arrays spends its time on that. A bundle is one object: a JSON header with names, dtypes
+and shapes, then the bytes of all arrays as one deflate stream.
+"""
 
 from __future__ import annotations
 
-import io
+import json
 import math
 import zlib
+from typing import Any
 
 import numpy as np
 from flwr.app import Array as FlowerArray
 from flwr.app import ArrayRecord
 
-from fedanomaly.core.arrays import Array, Arrays
+from fedanomaly.core.arrays import Arrays
 from fedanomaly.core.errors import InvalidArrays
 
-ZLIB = "fedanomaly.zlib"
-NUMPY = "numpy.ndarray"
+NAME = "bundle"
+STYPE = "fedanomaly.bundle"
 MAX_BYTES = 2**31 - 1  # Flower's own limit of a message
-MAX_ARRAYS = 100_000
+MAX_HEADER = 1 << 20
 _KINDS = "biufU"
 
 
-def pack(arrays: Arrays, *, compress: bool = True) -> ArrayRecord:
-    """Return arrays as a Flower record.
-
-    Parameters
-    ----------
-    arrays : dict of str to ndarray
-        Plain dtypes only.
-    compress : bool
-        Deflate each array where that makes it smaller. Weights that a Flower strategy will
-        average must stay in Flower's own serialisation (``compress=False``).
-    """
-    return ArrayRecord({name: _pack_one(array, compress) for name, array in arrays.items()})
+def pack(arrays: Arrays) -> ArrayRecord:
+    """Return arrays of plain dtypes as a record that holds one bundle."""
+    for name, array in arrays.items():
+        if array.dtype.kind not in _KINDS:
+            raise InvalidArrays(
+                f"array {name!r} has dtype {array.dtype}, which cannot travel as a plain array"
+            )
+    header = json.dumps([[name, array.dtype.str, array.shape] for name, array in arrays.items()]).encode()
+    body = zlib.compress(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays.values()))
+    data = len(header).to_bytes(4, "little") + header + body
+    return ArrayRecord({NAME: FlowerArray(dtype="uint8", shape=(len(data),), stype=STYPE, data=data)})
 
 
 def unpack(record: ArrayRecord, limit: int = MAX_BYTES) -> Arrays:
-    """Return the arrays of a record from another process, or raise :class:`InvalidArrays`.
+    """Return the arrays of a bundle from another process, or raise :class:`InvalidArrays`.
 
-    Sizes are checked against the declared dtype and shape before anything is allocated, so that
+    The declared sizes are added up before anything is inflated, and no more than that is inflated:
     neither a false header nor a deflate bomb costs more memory than ``limit`` bytes.
     """
-    if len(record) > MAX_ARRAYS:
-        raise InvalidArrays(f"{len(record)} arrays in one message; at most {MAX_ARRAYS} are accepted")
+    entry = record.get(NAME)
+    if entry is None or len(record) != 1 or entry.stype != STYPE:
+        raise InvalidArrays("the message holds no bundle of arrays")
+    data = entry.data
+    length = int.from_bytes(data[:4], "little")
+    if len(data) < 4 or length > min(MAX_HEADER, len(data) - 4):
+        raise InvalidArrays("the bundle is cut short")
+    forms = _forms(data[4 : 4 + length])
+    sizes = [math.prod(shape) * dtype.itemsize for _, dtype, shape in forms]
+    if sum(sizes) > limit:
+        raise InvalidArrays(f"the bundle would take {sum(sizes)} bytes; at most {limit} are accepted")
+    inflater = zlib.decompressobj()
+    try:
+        raw = inflater.decompress(data[4 + length :], sum(sizes) + 1)
+    except zlib.error as error:
+        raise InvalidArrays(f"the bundle is not deflated data: {error}") from None
+    if len(raw) != sum(sizes) or not inflater.eof:
+        raise InvalidArrays(f"the bundle does not hold the {sum(sizes)} bytes its header declares")
     arrays: Arrays = {}
-    for name, entry in record.items():
-        array = _unpack_one(name, entry, limit)
-        limit -= array.nbytes
-        arrays[name] = array
+    start = 0
+    for (name, dtype, shape), size in zip(forms, sizes, strict=True):
+        arrays[name] = np.frombuffer(raw[start : start + size], dtype=dtype).reshape(shape).copy()
+        start += size
     return arrays
+
+
+def plain(arrays: Arrays) -> ArrayRecord:
+    """Return arrays in Flower's own serialisation, as its strategies average them."""
+    return ArrayRecord({name: FlowerArray(np.asarray(array)) for name, array in arrays.items()})
 
 
 def payload_bytes(record: ArrayRecord) -> int:
@@ -55,66 +81,23 @@ def payload_bytes(record: ArrayRecord) -> int:
     return sum(len(entry.data) for entry in record.values())
 
 
-def _pack_one(array: Array, compress: bool) -> FlowerArray:
-    if array.dtype.kind not in _KINDS:
-        raise InvalidArrays(f"dtype {array.dtype} cannot travel as a plain array")
-    if compress:
-        raw = np.ascontiguousarray(array).tobytes()
-        deflated = zlib.compress(raw, 6)
-        if len(deflated) < len(raw):
-            return FlowerArray(dtype=array.dtype.str, shape=array.shape, stype=ZLIB, data=deflated)
-    return FlowerArray(array)
-
-
-def _unpack_one(name: str, entry: FlowerArray, limit: int) -> Array:
-    if entry.stype == ZLIB:
-        dtype, shape = _plain_dtype(name, entry.dtype), tuple(int(side) for side in entry.shape)
-        size = _checked_size(name, dtype, shape, limit)
-        inflater = zlib.decompressobj()
-        try:
-            raw = inflater.decompress(entry.data, size + 1)
-        except zlib.error as error:
-            raise InvalidArrays(f"array {name!r} is not deflated data: {error}") from None
-        if len(raw) != size or not inflater.eof:
-            raise InvalidArrays(f"array {name!r} does not hold the {size} bytes its shape {shape} declares")
-        return np.frombuffer(raw, dtype=dtype).reshape(shape).copy()
-    if entry.stype != NUMPY:
-        raise InvalidArrays(f"array {name!r} has the unknown serialisation {entry.stype!r}")
-    return _read_npy(name, entry.data, limit)
-
-
-def _read_npy(name: str, data: bytes, limit: int) -> Array:
-    file = io.BytesIO(data)
+def _forms(header: bytes) -> list[tuple[str, np.dtype[Any], tuple[int, ...]]]:
     try:
-        version = np.lib.format.read_magic(file)
-        read = (
-            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        )
-        shape, fortran, dtype = read(file)
-    except Exception as error:  # NumPy parses the header as Python text; nonsense fails in many ways
-        raise InvalidArrays(f"array {name!r} has no readable header: {error}") from None
-    dtype = _plain_dtype(name, dtype.str if dtype.names is None and not dtype.hasobject else "O")
-    size = _checked_size(name, dtype, shape, limit)
-    body = data[file.tell() :]
-    if len(body) != size:
-        raise InvalidArrays(f"array {name!r} does not hold the {size} bytes its shape {shape} declares")
-    return np.frombuffer(body, dtype=dtype).reshape(shape, order="F" if fortran else "C").copy()
+        entries = json.loads(header)
+        forms = [(name, np.dtype(dtype), tuple(shape)) for name, dtype, shape in entries]
+    except (ValueError, TypeError, RecursionError, SyntaxError) as error:
+        raise InvalidArrays(f"the bundle's header cannot be read: {error}") from None
+    for name, dtype, shape in forms:
+        _check_form(name, dtype, shape)
+    if len({name for name, _, _ in forms}) != len(forms):
+        raise InvalidArrays("the bundle names an array twice")
+    return forms
 
 
-def _plain_dtype(name: str, text: str) -> np.dtype[np.generic]:
-    try:
-        dtype = np.dtype(text)
-    except TypeError:
-        raise InvalidArrays(f"array {name!r} has the unknown dtype {text!r}") from None
-    if dtype.kind not in _KINDS or dtype.itemsize == 0 or dtype.itemsize > 4096:
-        raise InvalidArrays(f"array {name!r} has dtype {text!r}, which is not a plain array")
-    return dtype
-
-
-def _checked_size(name: str, dtype: np.dtype[np.generic], shape: tuple[int, ...], limit: int) -> int:
-    if len(shape) > 8 or any(side < 0 for side in shape):
-        raise InvalidArrays(f"array {name!r} has the impossible shape {shape}")
-    size = math.prod(shape) * dtype.itemsize
-    if size > limit:
-        raise InvalidArrays(f"array {name!r} would take {size} bytes; at most {limit} are accepted")
-    return size
+def _check_form(name: Any, dtype: np.dtype[Any], shape: tuple[Any, ...]) -> None:
+    if not isinstance(name, str):
+        raise InvalidArrays("the bundle holds an array without a name")
+    if dtype.kind not in _KINDS or dtype.itemsize > 4096 or dtype.names or dtype.subdtype:
+        raise InvalidArrays(f"array {name!r} has dtype {dtype}, which is not a plain array")
+    if len(shape) > 8 or not all(isinstance(side, int) and 0 <= side < 2**40 for side in shape):
+        raise InvalidArrays(f"array {name!r} has an impossible shape")

@@ -10,7 +10,19 @@ import pytest
 import fedanomaly
 from fedanomaly.core.arrays import digest
 
-FIGURES = {"precision", "recall", "accuracy", "f1", "auroc", "average_precision", "tp", "fp", "tn", "fn", "rows"}
+FIGURES = {
+    "precision",
+    "recall",
+    "accuracy",
+    "f1",
+    "auroc",
+    "average_precision",
+    "tp",
+    "fp",
+    "tn",
+    "fn",
+    "rows",
+}
 SPENT = {"seconds", "bytes_up", "bytes_down"}
 
 
@@ -61,7 +73,10 @@ def test_counts_of_the_clients_add_up(result):
     )
     for name in ("tp", "fp", "tn", "fn", "rows"):
         assert last.loc[["0", "1", "2"], name].sum() == last.loc["all", name]
-    assert last.loc["all", "accuracy"] == (last.loc["all", "tp"] + last.loc["all", "tn"]) / last.loc["all", "rows"]
+    assert (
+        last.loc["all", "accuracy"]
+        == (last.loc["all", "tp"] + last.loc["all", "tn"]) / last.loc["all", "rows"]
+    )
 
 
 def test_the_summary_says_how_it_ended(result):
@@ -72,13 +87,19 @@ def test_the_summary_says_how_it_ended(result):
     assert set(summary["references"]) == {"local", "pooled"}
     assert all(set(metrics) >= FIGURES for metrics in summary["references"].values())
     assert isinstance(summary["warnings"], list)
-    assert {finding["name"] for finding in summary["leaks"]} >= {"train-in-test", "shared-rows", "rows-in-payload"}
+    assert {finding["name"] for finding in summary["leaks"]} >= {
+        "train-in-test",
+        "shared-rows",
+        "rows-in-payload",
+    }
     assert not any(finding["found"] for finding in summary["leaks"])
 
 
 def test_the_configuration_repeats_the_run(result, tmp_path):
     options = tomllib.loads((result.path / "config.toml").read_text())
-    again = fedanomaly.run(**{key.replace("-", "_"): value for key, value in options.items()}, out=tmp_path / "again")
+    again = fedanomaly.run(
+        **{key.replace("-", "_"): value for key, value in options.items()}, out=tmp_path / "again"
+    )
     assert again.summary["model_sha256"] == result.summary["model_sha256"]
     assert again.summary["metrics"].keys() == result.summary["metrics"].keys()
     for name in FIGURES:
@@ -163,7 +184,13 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(result):
 @pytest.mark.parametrize("detector", ["isolation-forest", "one-class-svm", "lof"])
 def test_local_models_are_kept_one_a_client(detector, tmp_path):
     run = fedanomaly.run(
-        "wdbc", detector=detector, aggregation="local", clients=3, rounds=1, references=False, out=tmp_path / "r"
+        "wdbc",
+        detector=detector,
+        aggregation="local",
+        clients=3,
+        rounds=1,
+        references=False,
+        out=tmp_path / "r",
     )
     assert {name.split("/")[0] for name in run.model} == {"client-0", "client-1", "client-2"}
     with pytest.raises(fedanomaly.UserError, match="one model a client"):
@@ -188,6 +215,8 @@ def test_the_overlapping_partition_of_the_thesis_is_found_out(tmp_path):
 
 
 def test_pooling_is_reported_as_rows_that_left(tmp_path):
-    run = fedanomaly.run("wdbc", detector="lof", aggregation="pooled", clients=3, rounds=1, out=tmp_path / "pooled")
+    run = fedanomaly.run(
+        "wdbc", detector="lof", aggregation="pooled", clients=3, rounds=1, out=tmp_path / "pooled"
+    )
     assert any("leave the clients" in warning for warning in run.summary["warnings"])
     assert any(leak["found"] for leak in run.summary["leaks"] if leak["name"] == "rows-in-payload")

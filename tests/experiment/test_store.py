@@ -22,7 +22,9 @@ def test_all_runs_are_one_tidy_frame(runs):
     frame = fedanomaly.load_results(runs)
     assert set(frame["run"]) == {"a", "b"}
     assert set(frame["seed"]) == {1, 2}
-    assert {"status", "detector", "partition", "round", "phase", "client", "metric", "value"} <= set(frame.columns)
+    assert {"status", "detector", "partition", "round", "phase", "client", "metric", "value"} <= set(
+        frame.columns
+    )
     assert len(fedanomaly.load_results(runs / "a")) * 2 == len(frame)
 
 
@@ -74,7 +76,9 @@ def test_a_model_scores_new_rows(runs, tmp_path, capsys):
 )
 def test_rows_that_do_not_fit_are_refused(runs, tmp_path, capsys, change, sentence):
     names = fedanomaly.open_model(runs / "a" / "model.npz").feature_names
-    change(pd.DataFrame(np.ones((3, len(names))), columns=list(names))).to_csv(tmp_path / "rows.csv", index=False)
+    change(pd.DataFrame(np.ones((3, len(names))), columns=list(names))).to_csv(
+        tmp_path / "rows.csv", index=False
+    )
     assert main(["score", str(runs / "a" / "model.npz"), str(tmp_path / "rows.csv")]) == 2
     assert sentence in capsys.readouterr().err
 
@@ -84,7 +88,11 @@ def test_what_is_no_model_is_refused(runs, tmp_path, capsys):
     np.savez(other, a=np.ones(3))
     other_text = tmp_path / "text.npz"
     other_text.write_text("hello")
-    for path, sentence in ((other, "missing"), (other_text, "not a readable model"), (tmp_path / "x.npz", "no model")):
+    for path, sentence in (
+        (other, "missing"),
+        (other_text, "not a readable model"),
+        (tmp_path / "x.npz", "no model"),
+    ):
         assert main(["score", str(path), str(path)]) in (1, 2)
         assert sentence in capsys.readouterr().err
 

@@ -90,7 +90,9 @@ class Federation:
         return process.returncode
 
     def logs(self):
-        return "\n".join(f"== {process.log.name}\n{process.log.read_text()[-3000:]}" for process in self.started)
+        return "\n".join(
+            f"== {process.log.name}\n{process.log.read_text()[-3000:]}" for process in self.started
+        )
 
     def left_running(self):
         """Return the command lines of processes that still use this federation's folder or port."""

@@ -64,7 +64,9 @@ def test_every_flower_strategy_averages_the_one_class_svm(strategy):
 
 def test_strategies_differ():
     states = {
-        strategy: digest(federate(replace(BASE, detector="one-class-svm", aggregation=strategy, clients=5))[0].state)
+        strategy: digest(
+            federate(replace(BASE, detector="one-class-svm", aggregation=strategy, clients=5))[0].state
+        )
         for strategy in ("fedavg", "fedadam", "fedmedian", "krum", "fedprox")
     }
     assert len(set(states.values())) == len(states)
@@ -105,8 +107,14 @@ def test_client_sampling_is_keyed_and_takes_the_share():
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"detector": "isolation-tree"}, "unknown detector 'isolation-tree' .did you mean 'isolation-forest'"),
-        ({"aggregation": "fedavg"}, "averages weights, which this detector has none of.*union, .*local, pooled"),
+        (
+            {"detector": "isolation-tree"},
+            "unknown detector 'isolation-tree' .did you mean 'isolation-forest'",
+        ),
+        (
+            {"aggregation": "fedavg"},
+            "averages weights, which this detector has none of.*union, .*local, pooled",
+        ),
         ({"aggregation": "nystrom-mean"}, "is not known for it.*union"),
         ({"params": "trees=3"}, "isolation-forest has no parameter 'trees'.*n_estimators"),
     ],

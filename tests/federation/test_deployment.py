@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.xdist_group("deployment"),
 ]
 
-MISBEHAVING = '''
+MISBEHAVING = """
 import time
 import numpy as np
 from fedanomaly.federation.client import aggregate, build, evaluate, load_partition
@@ -29,7 +29,7 @@ def train(config, rows, task, request, client):
     if task.server_round == 2 and client == 3:
         time.sleep(600)
     return honest.train(config, rows, task, request, client)
-'''
+"""
 
 
 @pytest.fixture
@@ -90,7 +90,9 @@ def test_raising_lying_and_hanging_clients_are_named(tmp_path):
         server = federation.server("--rounds", 3, "--clients", 6, "--min-clients", 3, "--timeout", 8)
         clients = federation.clients(6)
         assert federation.ended(server) == 0, federation.logs()
-        reasons = {event["client"]: event["what"] for event in federation.events if event["server_round"] == 2}
+        reasons = {
+            event["client"]: event["what"] for event in federation.events if event["server_round"] == 2
+        }
         assert "the disk is full" in reasons["1"]
         assert "nodes" in reasons["2"] or "missing" in reasons["2"] or "unknown" in reasons["2"]
         assert "no answer within 8 s" in reasons["3"]
@@ -197,4 +199,3 @@ def test_the_stock_programs_give_the_same_model(federation, tmp_path):
     )
     assert federation.summary["model_sha256"] == local.summary["model_sha256"]
     assert np.isfinite(federation.summary["metrics"]["accuracy"])
-

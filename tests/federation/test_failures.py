@@ -17,7 +17,13 @@ from fedanomaly.federation.local_grid import LocalGrid
 from fedanomaly.federation.observer import Observer
 
 CONFIG = RunConfig(
-    data="wdbc", clients=5, rounds=2, partition="even", params="n_estimators=20", references=False, join_timeout=0.5
+    data="wdbc",
+    clients=5,
+    rounds=2,
+    partition="even",
+    params="n_estimators=20",
+    references=False,
+    join_timeout=0.5,
 )
 BAD = 3
 
@@ -115,7 +121,9 @@ def test_malformed_trees_are_refused(answer, sentence):
 def test_trees_beyond_the_quota_are_refused():
     def flood(config, rows, task, request, client):
         honest = verbs.train(config, rows, task, request, client)
-        return {name: np.concatenate([array, array]) if array.ndim else array for name, array in honest.items()}
+        return {
+            name: np.concatenate([array, array]) if array.ndim else array for name, array in honest.items()
+        }
 
     _, witness = federate(train=flood)
     assert {event.client for event in witness.events} == {str(BAD)}

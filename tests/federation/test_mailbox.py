@@ -36,7 +36,9 @@ class ScriptedGrid(ChosenNodes):
             if script == "answer":
                 self.outbox[str(number)] = Message(RecordDict(), reply_to=message)
             if script == "raise":
-                self.outbox[str(number)] = Message(Error(code=2, reason="boom\nin the client"), reply_to=message)
+                self.outbox[str(number)] = Message(
+                    Error(code=2, reason="boom\nin the client"), reply_to=message
+                )
             if script == "leave":
                 self.online.discard(node)
             if script == "answer, leave":
