@@ -1,6 +1,6 @@
 """Compute the figures of the credit-card data that the synthetic set carries (figures, never rows).
 
-    python benchmarks/creditcard_figures.py SAMPLE.parquet STATISTICS_FOLDER [OUT_FOLDER]
+    python benchmarks/creditcard_figures.py SAMPLE.parquet STATISTICS_FOLDER [OUT.json]
 
 SAMPLE is a genuine uniform sample with Kaggle's columns; STATISTICS_FOLDER holds ``feature_stats.csv``,
 ``corr_legit.csv`` and ``profile.md``, computed on more rows. Everything is an aggregate, but for the
@@ -9,6 +9,7 @@ published extremes of each feature.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -123,8 +124,7 @@ def main(sample: Path, statistics: Path, out: Path) -> None:
         columns=["hour", "legitimate", "fraud"],
     )
 
-    out.mkdir(parents=True, exist_ok=True)
-    for name, figures in {
+    tables = {
         "features": features,
         "quantiles_legitimate": legitimate_quantiles,
         "quantiles_fraud": fraud_quantiles,
@@ -132,12 +132,26 @@ def main(sample: Path, statistics: Path, out: Path) -> None:
         "correlation_legitimate": pd.DataFrame(correlation, columns=FEATURES),
         "correlation_fraud": pd.DataFrame(np.corrcoef(scores(overt).T), columns=FEATURES),
         "hours": hours,
-    }.items():
-        figures.to_csv(
-            out / f"{name}.csv", index=False, float_format="%.5g" if name.startswith("corr") else "%.8g"
-        )
+    }
+    out.write_text(_json({name: _rounded(name, figures) for name, figures in tables.items()}))
+
+
+def _rounded(name: str, figures: pd.DataFrame) -> dict[str, list[object]]:
+    digits = 5 if name.startswith("corr") else 8
+    rows = [[float(f"{v:.{digits}g}") if isinstance(v, float) else v for v in row] for row in figures.values]
+    return {"columns": list(figures.columns), "rows": rows}
+
+
+def _json(tables: dict[str, dict[str, list[object]]]) -> str:
+    """Return the tables as JSON with one line a row."""
+    blocks = []
+    for name, table in tables.items():
+        rows = ",\n".join("   " + json.dumps(row) for row in table["rows"])
+        columns = json.dumps(table["columns"])
+        blocks.append(f' {json.dumps(name)}: {{\n  "columns": {columns},\n  "rows": [\n{rows}\n  ]\n }}')
+    return "{\n" + ",\n".join(blocks) + "\n}\n"
 
 
 if __name__ == "__main__":
-    default = Path(__file__).parents[1] / "fedanomaly" / "data" / "figures"
+    default = Path(__file__).parents[1] / "fedanomaly" / "data" / "creditcard_figures.json"
     main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]) if len(sys.argv) > 3 else default)

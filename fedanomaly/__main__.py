@@ -73,7 +73,9 @@ def _partition(options: argparse.Namespace, console: Console) -> int:
 
         names = [str(client) for client in summary.client]
         title = f"{config.data}, partition {config.partition}"
-        picture = fraud_distribution(names, summary.rows, summary.anomalies, Path(options.picture), title=title)
+        picture = fraud_distribution(
+            names, summary.rows, summary.anomalies, Path(options.picture), title=title
+        )
         console.print(f"picture: {picture}", highlight=False, soft_wrap=True)
     return 0
 

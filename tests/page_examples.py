@@ -9,9 +9,10 @@ from __future__ import annotations
 import doctest
 import re
 import sys
+import textwrap
 from pathlib import Path
 
-BLOCK = re.compile(r"^```(python|pycon)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^( *)```(python|pycon)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -21,11 +22,11 @@ def run_page(page: Path) -> int:
     runner = doctest.DocTestRunner(optionflags=FLAGS)
     names: dict[str, object] = {"__name__": page.stem}
     for block in BLOCK.finditer(text):
-        line = text.count("\n", 0, block.start(2))
-        if block[1] == "python":
-            exec(compile("\n" * line + block[2], page.name, "exec"), names)
+        line, code = text.count("\n", 0, block.start(3)), textwrap.dedent(block[3])
+        if block[2] == "python":
+            exec(compile("\n" * line + code, page.name, "exec"), names)
             continue
-        test = doctest.DocTestParser().get_doctest(block[2], names, page.name, str(page), line)
+        test = doctest.DocTestParser().get_doctest(code, names, page.name, str(page), line)
         test.globs = names  # later blocks go on with what this one defined
         runner.run(test, clear_globs=False)
     return runner.failures

@@ -93,7 +93,7 @@ def _digest(*parts: str) -> str:
 @cache
 def _code(cls: type[Dataset]) -> str:
     """Return a digest of the code that prepares a table, so that a changed loader is not outlived."""
-    files = {path for path in Path(__file__).parent.rglob("*") if path.suffix in (".py", ".csv")}
+    files = {path for path in Path(__file__).parent.rglob("*") if path.suffix in (".py", ".json")}
     try:
         files.add(Path(inspect.getfile(cls)))
     except (TypeError, OSError):  # defined in a notebook or at a prompt

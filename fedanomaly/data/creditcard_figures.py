@@ -1,13 +1,15 @@
-"""Figures of the genuine credit-card data, carried as CSV files in ``figures/`` (figures, never rows).
+"""Figures of the genuine credit-card data, carried in ``creditcard_figures.json`` (figures, never rows).
 
-``benchmarks/creditcard_figures.py`` computes them from a genuine sample.
+``benchmarks/creditcard_figures.py`` computes them from a genuine sample. JSON, because a Flower app
+bundle carries no other data files.
 """
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from importlib.resources import files
-from io import StringIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,15 +18,20 @@ Floats = npt.NDArray[np.float64]
 
 COMPONENTS = 28
 FEATURES = (*(f"V{i}" for i in range(1, COMPONENTS + 1)), "Amount")
-_LOW, _HIGH, _SD, _TIME, _SHIFT, _SCALE = range(6)  # columns of features.csv
+_LOW, _HIGH, _SD, _TIME, _SHIFT, _SCALE = range(6)  # columns of the table "features"
+
+
+@cache
+def _tables() -> dict[str, Any]:
+    text = (files("fedanomaly.data") / "creditcard_figures.json").read_text("utf-8")
+    return dict(json.loads(text))
 
 
 @cache
 def _figures(name: str, skip: int = 0) -> Floats:
-    """Return a table of figures without its header and first ``skip`` columns; read-only."""
-    text = (files("fedanomaly.data") / "figures" / f"{name}.csv").read_text("utf-8")
-    columns = range(skip, text.split("\n", 1)[0].count(",") + 1)
-    table: Floats = np.loadtxt(StringIO(text), delimiter=",", skiprows=1, usecols=columns)
+    """Return a table of figures without its first ``skip`` columns; read-only."""
+    rows = [row[skip:] for row in _tables()[name]["rows"]]
+    table: Floats = np.array(rows, dtype=np.float64)
     table.setflags(write=False)
     return table
 
@@ -67,9 +74,8 @@ def quantiles(kind: str) -> tuple[Floats, Floats]:
 
 def amount_quantiles(kind: str) -> tuple[Floats, Floats]:
     """Return probabilities and amounts of ``legitimate`` or (all) ``fraud`` rows, with their spikes."""
-    text = (files("fedanomaly.data") / "figures" / "quantiles_amount.csv").read_text("utf-8")
-    lines = [line.split(",") for line in text.splitlines()[1:]]
-    table = np.array([[float(p), float(amount)] for of, p, amount in lines if of == kind])
+    rows = _tables()["quantiles_amount"]["rows"]
+    table = np.array([[p, amount] for of, p, amount in rows if of == kind], dtype=np.float64)
     return table[:, 0], table[:, 1]
 
 
