@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import signal
 import subprocess
 import sys
@@ -13,12 +12,11 @@ from pathlib import Path
 from rich.console import Console
 
 from fedanomaly.core.errors import UserError
-from fedanomaly.experiment.launch import guarded, state_folder
 from fedanomaly.experiment.options import DEFAULT_PORT, Parser, add_address, read_toml
+from fedanomaly.experiment.program import guarded, state_folder
 from fedanomaly.federation.deployment import processes
 from fedanomaly.federation.deployment.credentials import CA, client_files
 from fedanomaly.federation.deployment.supernode import NodeOptions, run_node, wait_for_server
-from fedanomaly.federation.plan import warm_up
 
 DEFAULTS = {"host": "127.0.0.1", "port": DEFAULT_PORT, "credentials": "", "data_path": "", "wait": 60.0}
 
@@ -62,11 +60,17 @@ def _client(argv: Sequence[str], app_dir: Path) -> int:
     if not isinstance(client, int) or client < 0:
         raise UserError("client.py needs --client-id, a whole number from 0")
     console = Console()
-    importlib.import_module("client")  # once, before any task is forked
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True)
+
+    return run_node(_node(options, client, app_dir), app_dir, _warm_up, say)
+
+
+def _warm_up() -> None:
+    from fedanomaly.federation.plan import warm_up
+
     warm_up()
-    return run_node(
-        _node(options, client, app_dir), app_dir, lambda text: console.print(text, highlight=False)
-    )
 
 
 def _node(options: dict[str, object], client: int, app_dir: Path) -> NodeOptions:

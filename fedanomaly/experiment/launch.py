@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from rich.console import Console
 
-from fedanomaly.core.errors import FedAnomalyError, FederationError, UserError
+from fedanomaly.core.errors import FederationError, UserError
 from fedanomaly.experiment.folder import COMPLETED, INTERRUPTED, RUNNING, default_folder, mark_interrupted
 from fedanomaly.experiment.job import preflight
 from fedanomaly.experiment.live import LiveView
 from fedanomaly.experiment.narrator import follow
 from fedanomaly.experiment.options import LaunchOptions, read_options
+from fedanomaly.experiment.program import guarded, state_folder
 from fedanomaly.experiment.report import write_run_report
 from fedanomaly.experiment.run import run_config
 from fedanomaly.experiment.server_app import DONE, PROGRESS
@@ -31,31 +29,6 @@ from fedanomaly.federation.deployment.superlink import LinkOptions, SuperLink
 from fedanomaly.federation.plan import make_plan
 
 SILENCE_SECONDS = 15.0
-
-
-def guarded(work: Callable[[], int], debug: bool) -> int:
-    """Run a program's work; turn every expected mistake into one sentence and an exit code."""
-    console = Console(stderr=True)
-
-    def stopped(number: int, _: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stopped)
-    try:
-        return work()
-    except KeyboardInterrupt:
-        console.print("stopped", highlight=False)
-        return 130
-    except UserError as error:
-        if debug:
-            console.print_exception()
-        console.print(f"{error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        return 2
-    except FedAnomalyError as error:
-        if debug:
-            console.print_exception()
-        console.print(f"{error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        return 1
 
 
 def serve(argv: Sequence[str] | None, app_dir: Path) -> int:
@@ -84,12 +57,6 @@ def _absolute(config: RunConfig) -> RunConfig:
     out = Path(config.out) if config.out else default_folder(config)
     path = str(Path(config.data_path).expanduser().resolve()) if config.data_path else ""
     return replace(config, out=str(out.expanduser().resolve()), data_path=path)
-
-
-def state_folder(app_dir: Path, port: int) -> Path:
-    """Return where logs and Flower's own files go (``FEDANOMALY_STATE`` overrides)."""
-    root = Path(os.environ.get("FEDANOMALY_STATE", app_dir / ".fedanomaly"))
-    return (root / f"port-{port}").resolve()
 
 
 # -- deployment -----------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ from flwr.serverapp import Grid
 CLIENT_APP_RAISED = 2  # flwr.common.constant.ErrorCode
 NODE_UNAVAILABLE = 5
 _FLOWER_REASON = re.compile(r"<class '(?P<kind>[^']*)'>:<'(?P<text>.*)'>")
-POLL_SECONDS = 0.05
-ROLL_CALL_SECONDS = 1.0
+POLL_SECONDS = 0.1
+ROLL_CALL_SECONDS = 2.0
 
 
 @dataclass(frozen=True)

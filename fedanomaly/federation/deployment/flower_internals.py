@@ -17,7 +17,7 @@ from typing import Any
 import flwr
 
 TESTED_VERSION = "1.41."
-NAP_SECONDS = 0.1
+NAP_SECONDS = 0.2  # every look is a request: shorter naps cost more than they save on two cores
 NODE_HEARTBEAT_SECONDS = 10  # the least a SuperLink accepts; offline after two missed
 TASK_HEARTBEAT_SECONDS = 12  # a task that sends none for two of these is reported as dead
 

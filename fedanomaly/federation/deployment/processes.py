@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import signal
 import socket
@@ -13,8 +14,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NoReturn
-
-import httpx
 
 GRACE_SECONDS = 5.0
 
@@ -145,23 +144,18 @@ def port_taken(host: str, port: int) -> bool:
 
 def healthy(host: str, port: int, root_certificates: str | None = None) -> bool:
     """Return whether a Flower program answers at ``host:port``."""
-    scheme = "https" if root_certificates else "http"
-    try:
-        answer = httpx.get(
-            f"{scheme}://{host}:{port}/health",
-            timeout=2.0,
-            verify=_context(root_certificates),
-            trust_env=False,
-        )
-    except (httpx.HTTPError, OSError):
-        return False
-    return answer.is_success
-
-
-def _context(root_certificates: str | None) -> ssl.SSLContext | bool:
     if root_certificates is None:
-        return True
-    return ssl.create_default_context(cafile=root_certificates)
+        connection = http.client.HTTPConnection(host, port, timeout=2.0)
+    else:
+        context = ssl.create_default_context(cafile=root_certificates)
+        connection = http.client.HTTPSConnection(host, port, timeout=2.0, context=context)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def last_lines(log: Path, count: int = 15) -> str:

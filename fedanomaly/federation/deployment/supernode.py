@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 import signal
 import time
@@ -15,6 +17,7 @@ from fedanomaly.federation.deployment import flower_internals as flower
 from fedanomaly.federation.deployment import processes
 
 POLL_SECONDS = 0.1
+WATCH_SECONDS = 2.0
 LOST_AFTER = 5  # looks in a row without an answer from the server
 
 
@@ -60,7 +63,9 @@ class _Stopped(Exception):
         self.code = code
 
 
-def run_node(options: NodeOptions, app_dir: Path, say: Callable[[str], None]) -> int:
+def run_node(
+    options: NodeOptions, app_dir: Path, warm_up: Callable[[], None], say: Callable[[str], None]
+) -> int:
     """Take part in a federation until the server leaves; return an exit code.
 
     Parameters
@@ -69,6 +74,8 @@ def run_node(options: NodeOptions, app_dir: Path, say: Callable[[str], None]) ->
         Who and where.
     app_dir : Path
         Folder of ``client.py``, whose app the tasks run.
+    warm_up : callable
+        Loads what every task needs, in the process that tasks are forked from.
     say : callable
         Prints a line.
 
@@ -84,7 +91,7 @@ def run_node(options: NodeOptions, app_dir: Path, say: Callable[[str], None]) ->
     previous = {number: signal.signal(number, _raise_stopped) for number in (signal.SIGINT, signal.SIGTERM)}
     children: list[int] = []
     try:
-        children = _start(options, app_dir)
+        children = _start(options, app_dir, warm_up)
         say(f"client {options.client} is up")
         return _watch(options, children, say)
     except _Stopped as stopped:
@@ -119,7 +126,7 @@ def _raise_stopped(number: int, _: FrameType | None) -> None:
     raise _Stopped(130 if number == signal.SIGINT else 143)
 
 
-def _start(options: NodeOptions, app_dir: Path) -> list[int]:
+def _start(options: NodeOptions, app_dir: Path, warm_up: Callable[[], None]) -> list[int]:
     env = processes.environment(options.state / f"flwr-{options.client}")
     api_port = processes.free_port()
     node_config = f"partition-id={options.client}"
@@ -145,13 +152,16 @@ def _start(options: NodeOptions, app_dir: Path) -> list[int]:
         flower.run_supernode([*arguments, "--isolation", "process"])
 
     def executor() -> None:
-        deadline = time.monotonic() + 30
-        while not processes.healthy("127.0.0.1", api_port) and time.monotonic() < deadline:
-            time.sleep(POLL_SECONDS)
         os.chdir(app_dir)
+        importlib.import_module("client")  # once, before any task is forked
+        warm_up()
+        gc.freeze()  # a collection in a forked task would copy every page it looks at
+        while not processes.healthy("127.0.0.1", api_port):
+            time.sleep(POLL_SECONDS)
         flower.run_executor(f"127.0.0.1:{api_port}", None, me)
 
     flower.warm_up()
+    # The SuperNode needs Flower alone: it is forked before anything else is imported.
     return [processes.fork(node, options.log, env), processes.fork(executor, options.log, env)]
 
 
@@ -168,7 +178,7 @@ def _watch(options: NodeOptions, children: list[int], say: Callable[[str], None]
         misses = 0 if alive else misses + 1
         if misses >= LOST_AFTER:
             return 0
-        time.sleep(1.0 if alive else POLL_SECONDS)
+        time.sleep(WATCH_SECONDS if alive else POLL_SECONDS)
 
 
 def _reason(log: Path) -> str:
