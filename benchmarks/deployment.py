@@ -29,12 +29,24 @@ def main() -> None:
         many = ("--clients", str(options.clients))
         began = time.perf_counter()
         server = subprocess.Popen(
-            [sys.executable, "server.py", *port, *many, "--rounds", str(options.rounds), "--out", str(out), *others],
+            [
+                sys.executable,
+                "server.py",
+                *port,
+                *many,
+                "--rounds",
+                str(options.rounds),
+                "--out",
+                str(out),
+                *others,
+            ],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,
         )
-        clients = subprocess.Popen([sys.executable, "run_clients.py", *port, *many], cwd=ROOT, stdout=subprocess.DEVNULL)
+        clients = subprocess.Popen(
+            [sys.executable, "run_clients.py", *port, *many], cwd=ROOT, stdout=subprocess.DEVNULL
+        )
         stamps: list[tuple[float, str]] = []
         memory: dict[int, float] = {}
         assert server.stdout is not None

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from fedanomaly.core.errors import UserError
-from fedanomaly.experiment.launch import guarded
 from fedanomaly.experiment.options import Parser, add_run_options
+from fedanomaly.experiment.program import guarded
 from fedanomaly.federation.config import RunConfig
 
 

@@ -12,7 +12,7 @@ from fedanomaly.data import (  # noqa: F401  (each module registers its data set
 )
 from fedanomaly.data.base import DATASETS, DataRequest, Dataset, Progress, Table
 from fedanomaly.data.build import build_table, table_fingerprint
-from fedanomaly.data.cache import load_table
+from fedanomaly.data.cache import cached_table, load_table
 from fedanomaly.data.contract import check_dataset
 from fedanomaly.data.memory import register_memory_table
 from fedanomaly.data.paysim import PAYSIM_TYPES
@@ -31,6 +31,7 @@ __all__ = [
     "Progress",
     "Table",
     "build_table",
+    "cached_table",
     "check_dataset",
     "load_table",
     "register_memory_table",

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
@@ -71,13 +72,31 @@ def load_table(name: str, request: DataRequest | None = None, cache_dir: Path | 
     key = dataset.cache_key(request)
     if key is None:
         return dataset.load(request)
-    entry = folder / "tables" / f"{base}-{_digest(base, key, _code(cls))}"
+    return cached_table(base, f"{key}|{_code(cls)}", lambda: dataset.load(request), folder)
+
+
+def cached_table(name: str, key: str, build: Callable[[], Table], cache_dir: Path | None = None) -> Table:
+    """Return the table that ``build`` gives, from the cache if it was built before.
+
+    Parameters
+    ----------
+    name : str
+        What it is; part of the entry's name.
+    key : str
+        All that the table depends on: equal keys mean equal tables.
+    build : callable
+        Prepares the table.
+    cache_dir : Path, optional
+        As for :func:`load_table`.
+    """
+    folder = cache_folder(cache_dir)
+    entry = folder / "tables" / f"{name}-{_digest(name, key)}"
     if (table := _read(entry)) is not None:
         return table
     with one_process_at_a_time(folder / "locks" / f"{entry.name}.lock"):
         if (table := _read(entry)) is not None:  # another process prepared it meanwhile
             return table
-        table = dataset.load(request)
+        table = build()
         try:
             _write(entry, table)
             _prune(entry.parent, keep=entry)
@@ -210,4 +229,4 @@ def _remove(entry: Path) -> None:
     shutil.rmtree(entry, ignore_errors=True)
 
 
-__all__ = ["CACHE_LIMIT_BYTES", "load_table"]
+__all__ = ["CACHE_LIMIT_BYTES", "cached_table", "load_table"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -27,6 +28,9 @@ def guarded(work: Callable[[], int], debug: bool) -> int:
     except KeyboardInterrupt:
         console.print("stopped", highlight=False)
         return 130
+    except BrokenPipeError:  # the reader of our output left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except UserError as error:
         if debug:
             console.print_exception()

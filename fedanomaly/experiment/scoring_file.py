@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from fedanomaly.core.errors import UserError
+from fedanomaly.data import PAYSIM_TYPES, Table
+from fedanomaly.data.paysim import FEATURES as PAYSIM
+from fedanomaly.prepare import engineer
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def read_rows(path: Path, feature_names: tuple[str, ...], n_features: int) -> npt.NDArray[np.float64]:
@@ -35,6 +42,9 @@ def read_rows(path: Path, feature_names: tuple[str, ...], n_features: int) -> np
         frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
     except (ValueError, OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read as {path.suffix or 'CSV'}: {error}") from None
+    frame = frame.rename(columns={"oldbalanceOrig": "oldbalanceOrg"})
+    if feature_names and set(feature_names) - set(frame.columns) and set(PAYSIM) <= set(frame.columns):
+        frame = _engineered(frame)
     names = feature_names or tuple(frame.columns)
     if missing := [name for name in names if name not in frame.columns]:
         has = ", ".join(map(str, frame.columns))
@@ -51,3 +61,14 @@ def read_rows(path: Path, feature_names: tuple[str, ...], n_features: int) -> np
             f"{path}, data row {row + 1}, column {names[column]!r} is no finite number; fill or drop it first"
         )
     return columns
+
+
+def _engineered(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return raw PaySim rows with the columns a model was trained on."""
+    import pandas as pd
+
+    codes = {name: float(code) for code, name in enumerate(PAYSIM_TYPES)}
+    raw = frame[list(PAYSIM)].assign(type=frame["type"].map(codes))
+    X = raw.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
+    table = engineer(Table("rows", X, np.zeros(len(X), np.int8), tuple(PAYSIM), "", ""))
+    return pd.DataFrame(table.X, columns=list(table.feature_names))

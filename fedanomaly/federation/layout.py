@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fedanomaly.data import DataRequest, Table, load_table
+from fedanomaly.data import DataRequest, Table, cached_table, load_table
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.partition import PARTITIONERS, PartitionRequest
-from fedanomaly.prepare import assign_folds, engineer
+from fedanomaly.prepare import assign_folds, engineer, needs_engineering
 
 LayoutKey = tuple[tuple[str, object], ...]
 
@@ -65,7 +65,10 @@ def layout_key(config: RunConfig) -> LayoutKey:
 def layout_of(key: LayoutKey) -> Layout:
     """Return the layout of a key."""
     config = RunConfig.from_mapping(dict(key))
-    table = engineer(load_data(config))
+    table = load_data(config)
+    if needs_engineering(table):  # mapped from disk like the raw table: a client touches its own rows only
+        raw = table
+        table = cached_table("prepared", f"engineered|{raw.fingerprint}", lambda: engineer(raw))
     request = PartitionRequest(
         clients=config.clients,
         seed=config.seed,

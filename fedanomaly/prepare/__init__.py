@@ -1,7 +1,7 @@
 """Folds, scaling, features, balancing: always fitted inside a client's training fold."""
 
 from fedanomaly.prepare.balance import BALANCERS, Balanced, balance
-from fedanomaly.prepare.features import engineer
+from fedanomaly.prepare.features import engineer, needs_engineering
 from fedanomaly.prepare.minmax import MinMaxScaling
 from fedanomaly.prepare.robust import RobustScaling
 from fedanomaly.prepare.rows import ClientRows, Rows, client_rows
@@ -26,6 +26,7 @@ __all__ = [
     "balance",
     "client_rows",
     "engineer",
+    "needs_engineering",
     "row_hashes",
     "scaling_step",
 ]

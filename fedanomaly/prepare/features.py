@@ -11,6 +11,11 @@ from fedanomaly.data.base import Table
 from fedanomaly.data.paysim import FEATURES, PAYSIM_TYPES
 
 
+def needs_engineering(table: Table) -> bool:
+    """Return whether :func:`engineer` would change the table."""
+    return set(table.feature_names) == set(FEATURES)
+
+
 def engineer(table: Table) -> Table:
     """Return the table with engineered columns; a table that is not PaySim's is returned as it is.
 
@@ -19,7 +24,7 @@ def engineer(table: Table) -> Table:
     and one column of 0 and 1 a payment type. ``step`` itself goes: a score that knows the absolute hour
     of a simulation knows that from step 719 on every row is a fraud.
     """
-    if set(table.feature_names) != set(FEATURES):
+    if not needs_engineering(table):
         return table
     column = {name: table.X[:, table.feature_names.index(name)] for name in FEATURES}
     engineered = {name: column[name] for name in FEATURES[2:]}

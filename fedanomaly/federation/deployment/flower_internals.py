@@ -135,7 +135,8 @@ def _run_task(spec: Any) -> None:
         else:
             from flwr.supernode.runtime import run_clientapp
 
-            run_clientapp.install_from_fab = _install_once(run_clientapp.install_from_fab)
+            install = run_clientapp.install_from_fab  # type: ignore[attr-defined]
+            run_clientapp.install_from_fab = _install_once(install)  # type: ignore[attr-defined]
             run_clientapp.run_clientapp(**common)
         code = 0
     except SystemExit as left:
