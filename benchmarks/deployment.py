@@ -6,6 +6,7 @@ python -m benchmarks.deployment [--clients 5] [--rounds 3] [any option of server
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
@@ -61,7 +62,7 @@ def main() -> None:
         if not line.startswith("  "):
             print(f"{seconds:7.2f} s  {line[:90]}")
     rounds = [seconds for seconds, line in stamps if line.startswith("round")]
-    warm = [later - earlier for earlier, later in zip(rounds, rounds[1:], strict=False)]
+    warm = [later - earlier for earlier, later in itertools.pairwise(rounds)]
     print(f"exit codes {codes}, status {summary['status']}")
     print(f"from the two commands to exit: {total:.1f} s")
     if warm:

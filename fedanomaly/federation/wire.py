@@ -23,6 +23,7 @@ NAME = "bundle"
 STYPE = "fedanomaly.bundle"
 MAX_BYTES = 2**31 - 1  # Flower's own limit of a message
 MAX_HEADER = 1 << 20
+SAMPLE = 1 << 18
 _KINDS = "biufU"
 
 
@@ -34,7 +35,8 @@ def pack(arrays: Arrays) -> ArrayRecord:
                 f"array {name!r} has dtype {array.dtype}, which cannot travel as a plain array"
             )
     header = json.dumps([[name, array.dtype.str, array.shape] for name, array in arrays.items()]).encode()
-    body = zlib.compress(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays.values()))
+    raw = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays.values())
+    body = zlib.compress(raw, _level(raw))
     data = len(header).to_bytes(4, "little") + header + body
     return ArrayRecord({NAME: FlowerArray(dtype="uint8", shape=(len(data),), stype=STYPE, data=data)})
 
@@ -69,6 +71,14 @@ def unpack(record: ArrayRecord, limit: int = MAX_BYTES) -> Arrays:
         arrays[name] = np.frombuffer(raw[start : start + size], dtype=dtype).reshape(shape).copy()
         start += size
     return arrays
+
+
+def _level(raw: bytes) -> int:
+    """Return how hard to try: large bodies that hardly shrink (rows, weights) are only framed."""
+    if len(raw) <= SAMPLE:
+        return zlib.Z_DEFAULT_COMPRESSION
+    shrinks = len(zlib.compress(raw[:SAMPLE], 1)) < SAMPLE / 2
+    return zlib.Z_BEST_SPEED if shrinks else zlib.Z_NO_COMPRESSION
 
 
 def plain(arrays: Arrays) -> ArrayRecord:
