@@ -70,7 +70,9 @@ def aggregation_table() -> str:
     for name, cls in _own(detectors()).items():
         rows += [[f"`{name}`", f"`{way}`", kind.title, kind.leaks] for way, kind in cls.aggregations.items()]
     common = aggregations_of(next(iter(_own(detectors()).values())))
-    rows += [["every detector", f"`{way}`", common[way].title, common[way].leaks] for way in ("local", "pooled")]
+    rows += [
+        ["every detector", f"`{way}`", common[way].title, common[way].leaks] for way in ("local", "pooled")
+    ]
     return table(["detector", "aggregation", "how it is built", "what leaves a client"], rows)
 
 
@@ -81,7 +83,11 @@ def strategy_table() -> str:
         cls = type(make(RunConfig(clients=7), 7))
         options = [item.name for item in fields(RunConfig) if _reads(item.metadata["help"], cls.__name__)]
         rows.append(
-            [f"`{name}`", f"`{cls.__name__}`", ", ".join(f"`{dashed(option)}`" for option in options) or "none"]
+            [
+                f"`{name}`",
+                f"`{cls.__name__}`",
+                ", ".join(f"`{dashed(option)}`" for option in options) or "none",
+            ]
         )
     return table(["`--aggregation`", "Flower's class", "its options"], rows)
 
