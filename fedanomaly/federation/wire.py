@@ -1,8 +1,7 @@
 """Named arrays on the wire: one deflated bundle a message, checked before a byte of it is believed.
 
-Flower moves every array of a record as objects of its own, several requests each; a message with a
-dozen small arrays spends its time on that. A bundle is one object: a JSON header with names, dtypes
-and shapes, then the bytes of all arrays as one deflate stream.
+A bundle is a JSON header with names, dtypes and shapes, then the bytes of all arrays as one deflate
+stream.
 """
 
 from __future__ import annotations
@@ -13,22 +12,18 @@ import zlib
 from typing import Any
 
 import numpy as np
-from flwr.app import Array as FlowerArray
-from flwr.app import ArrayRecord
 
 from fedanomaly.core.arrays import Arrays
 from fedanomaly.core.errors import InvalidArrays
 
-NAME = "bundle"
-STYPE = "fedanomaly.bundle"
 MAX_BYTES = 2**31 - 1  # Flower's own limit of a message
 MAX_HEADER = 1 << 20
 SAMPLE = 1 << 18
 _KINDS = "biufU"
 
 
-def pack(arrays: Arrays) -> ArrayRecord:
-    """Return arrays of plain dtypes as a record that holds one bundle."""
+def pack(arrays: Arrays) -> bytes:
+    """Return arrays of plain dtypes as one bundle."""
     for name, array in arrays.items():
         if array.dtype.kind not in _KINDS:
             raise InvalidArrays(
@@ -37,20 +32,15 @@ def pack(arrays: Arrays) -> ArrayRecord:
     header = json.dumps([[name, array.dtype.str, array.shape] for name, array in arrays.items()]).encode()
     raw = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays.values())
     body = zlib.compress(raw, _level(raw))
-    data = len(header).to_bytes(4, "little") + header + body
-    return ArrayRecord({NAME: FlowerArray(dtype="uint8", shape=(len(data),), stype=STYPE, data=data)})
+    return len(header).to_bytes(4, "little") + header + body
 
 
-def unpack(record: ArrayRecord, limit: int = MAX_BYTES) -> Arrays:
+def unpack(data: bytes, limit: int = MAX_BYTES) -> Arrays:
     """Return the arrays of a bundle from another process, or raise :class:`InvalidArrays`.
 
     The declared sizes are added up before anything is inflated, and no more than that is inflated:
     neither a false header nor a deflate bomb costs more memory than ``limit`` bytes.
     """
-    entry = record.get(NAME)
-    if entry is None or len(record) != 1 or entry.stype != STYPE:
-        raise InvalidArrays("the message holds no bundle of arrays")
-    data = entry.data
     length = int.from_bytes(data[:4], "little")
     if len(data) < 4 or length > min(MAX_HEADER, len(data) - 4):
         raise InvalidArrays("the bundle is cut short")
@@ -79,16 +69,6 @@ def _level(raw: bytes) -> int:
         return zlib.Z_DEFAULT_COMPRESSION
     shrinks = len(zlib.compress(raw[:SAMPLE], 1)) < SAMPLE / 2
     return zlib.Z_BEST_SPEED if shrinks else zlib.Z_NO_COMPRESSION
-
-
-def plain(arrays: Arrays) -> ArrayRecord:
-    """Return arrays in Flower's own serialisation, as its strategies average them."""
-    return ArrayRecord({name: FlowerArray(np.asarray(array)) for name, array in arrays.items()})
-
-
-def payload_bytes(record: ArrayRecord) -> int:
-    """Return how many bytes of array data a record carries."""
-    return sum(len(entry.data) for entry in record.values())
 
 
 def _forms(header: bytes) -> list[tuple[str, np.dtype[Any], tuple[int, ...]]]:
