@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import fedanomaly
 from fedanomaly.evaluation import equivalence, mean_interval, paired_difference
@@ -22,15 +23,16 @@ from fedanomaly.federation.deployment.processes import free_port
 ROOT = Path(__file__).parents[1]
 DETECTORS = ("isolation-forest", "one-class-svm", "lof")
 SPLITS = ("even", "uneven")
+METRICS = ("precision", "recall", "accuracy", "auroc", "average_precision")
 
 
-def deploy(out: Path, data: str, detector: str, split: str) -> dict[str, object]:
+def deploy(out: Path, data: str, detector: str, split: str) -> dict[str, Any]:
     """Run one configuration as real processes; return its summary and exit codes."""
     port = ("--port", str(free_port()))
     what = ("--data", data, "--detector", detector, "--partition", split, "--rounds", "3", "--out", str(out))
-    quiet = {"stdout": subprocess.DEVNULL, "cwd": ROOT}
-    server = subprocess.Popen([sys.executable, "server.py", *port, *what], **quiet)  # type: ignore[call-overload]
-    clients = subprocess.Popen([sys.executable, "run_clients.py", *port], **quiet)  # type: ignore[call-overload]
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "cwd": ROOT}
+    server = subprocess.Popen([sys.executable, "server.py", *port, *what], **quiet)
+    clients = subprocess.Popen([sys.executable, "run_clients.py", *port], **quiet)
     codes = server.wait(), clients.wait()
     return {"codes": codes, **json.loads((out / "summary.json").read_text())}
 
@@ -49,20 +51,32 @@ def main() -> None:
 
 
 def deployments(root: Path, data: str) -> None:
-    print("| detector | split | exit codes | precision | recall | accuracy | AUROC | AP | local AP | pooled AP | same hash |")
+    print(
+        "| detector | split | exit codes | precision | recall | accuracy | AUROC | AP | local AP | pooled AP | same hash |"
+    )
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     for detector in DETECTORS:
         for split in SPLITS:
             done = deploy(root / f"{detector}-{split}", data, detector, split)
             local = fedanomaly.run(
-                data, detector=detector, partition=split, rounds=3, references=False, out=root / f"l-{detector}-{split}"
+                data,
+                detector=detector,
+                partition=split,
+                rounds=3,
+                references=False,
+                out=root / f"l-{detector}-{split}",
             )
             same = done["model_sha256"] == local.summary["model_sha256"]
             metrics, references = done["metrics"], done["references"]
-            figures = [metrics[name] for name in ("precision", "recall", "accuracy", "auroc", "average_precision")]  # type: ignore[index]
+            figures = [
+                metrics[name] for name in ("precision", "recall", "accuracy", "auroc", "average_precision")
+            ]  # type: ignore[index]
             figures += [references[name]["average_precision"] for name in ("local", "pooled")]  # type: ignore[index]
             shown = " | ".join(f"{value:.3f}" for value in figures)
-            print(f"| {detector} | {split} | {done['codes']} | {shown} | {'yes' if same else 'NO'} |", flush=True)
+            print(
+                f"| {detector} | {split} | {done['codes']} | {shown} | {'yes' if same else 'NO'} |",
+                flush=True,
+            )
 
 
 def seeds(root: Path, data: str, count: int) -> None:
@@ -79,7 +93,9 @@ def seeds(root: Path, data: str, count: int) -> None:
             line += f"[{p.low:.4f}, {p.high:.4f}], difference {d.mean:+.4f} [{d.low:+.4f}, {d.high:+.4f}]"
             if name == "auroc":
                 test = equivalence(union, pooled, margin=0.01)
-                line += f", equivalent within .01: {'yes' if test.equivalent else 'no'} (p = {test.p_value:.4g})"
+                line += (
+                    f", equivalent within .01: {'yes' if test.equivalent else 'no'} (p = {test.p_value:.4g})"
+                )
             print(f"{line}, {count} seeds", flush=True)
 
 

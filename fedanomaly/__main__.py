@@ -55,12 +55,14 @@ def _parser() -> Parser:
 
 
 def _partition(options: argparse.Namespace, console: Console) -> int:
-    from fedanomaly.federation.layout import layout
+    from fedanomaly.experiment.live import DownloadBar
+    from fedanomaly.federation.layout import DOWNLOAD_PROGRESS, layout
     from fedanomaly.partition import summarise
 
     known = set(RunConfig.__dataclass_fields__)
     given = {key: value for key, value in vars(options).items() if key in known and value is not None}
     config = RunConfig.from_mapping(given, "the command line")
+    DOWNLOAD_PROGRESS.set(DownloadBar(console))
     held = layout(config)
     summary = summarise(held.table, held.indices)
     for note in held.notes:

@@ -120,7 +120,8 @@ def test_options_that_are_mentioned_exist(page, options):
 
 def commands():
     for page in PAGES:
-        for match in COMMAND.finditer(page.read_text(encoding="utf-8").replace("`python", "\npython")):
+        text = re.sub(r"\\\n\s*", "", page.read_text(encoding="utf-8")).replace("`python", "\npython")
+        for match in COMMAND.finditer(text):
             command = match[1].replace("...", "").strip()
             yield pytest.param(command, id=f"{page.name}: {command}")
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from fedanomaly.core.errors import FederationError, UserError
 from fedanomaly.experiment.folder import COMPLETED, INTERRUPTED, RUNNING, default_folder, mark_interrupted
 from fedanomaly.experiment.job import preflight
-from fedanomaly.experiment.live import LiveView
+from fedanomaly.experiment.live import DownloadBar, LiveView
 from fedanomaly.experiment.narrator import follow
 from fedanomaly.experiment.options import LaunchOptions, read_options
 from fedanomaly.experiment.program import guarded, state_folder
@@ -26,6 +26,7 @@ from fedanomaly.experiment.server_app import DONE, PROGRESS
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.deployment.credentials import ServerCredentials
 from fedanomaly.federation.deployment.superlink import LinkOptions, SuperLink
+from fedanomaly.federation.layout import DOWNLOAD_PROGRESS
 from fedanomaly.federation.plan import make_plan
 
 SILENCE_SECONDS = 15.0
@@ -41,6 +42,7 @@ def _serve(argv: Sequence[str], app_dir: Path) -> int:
     config, launch = read_options(argv)
     config = _absolute(config)
     console = Console()
+    DOWNLOAD_PROGRESS.set(DownloadBar(console))
     if launch.engine == "local":
         with LiveView(console, config.rounds, _title(config)) as view:
             try:

@@ -7,7 +7,14 @@ from typing import Any, Self
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from fedanomaly.experiment.narrator import Fact
@@ -162,6 +169,33 @@ class LiveView:
         table.add_row(
             client, f"{rows:,}", f"{frauds:,}", *figures, state, style="bold" if client == "all" else ""
         )
+
+
+class DownloadBar:
+    """Shows how far an official download has come: a bar in a terminal, one line anywhere else."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._bar: Progress | None = None
+
+    def __call__(self, file: str, done: int, total: int | None) -> None:
+        """Show that ``done`` of ``total`` bytes of ``file`` are here."""
+        if self._bar is None:
+            self.console.print(f"downloading {file} ...", highlight=False)
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                DownloadColumn(),
+                TimeRemainingColumn(),
+                console=self.console,
+                disable=not self.console.is_terminal,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(file, total=total)
+        self._bar.update(self._task, completed=done, total=total)
+        if total is not None and done >= total:
+            self._bar.stop()
+            self._bar = None
 
 
 def _number(value: float | None) -> str:

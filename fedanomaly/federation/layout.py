@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -9,10 +10,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fedanomaly.data import DataRequest, Table, cached_table, load_table
+from fedanomaly.data import DataRequest, Progress, Table, cached_table, load_table
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.partition import PARTITIONERS, PartitionRequest
 from fedanomaly.prepare import assign_folds, engineer, needs_engineering
+
+DOWNLOAD_PROGRESS: ContextVar[Progress | None] = ContextVar("download_progress", default=None)
+"""Who is told how far an official download has come: a program may set it before it reads data."""
 
 LayoutKey = tuple[tuple[str, object], ...]
 
@@ -93,5 +97,6 @@ def load_data(config: RunConfig) -> Table:
         seed=config.seed,
         accept_variant=config.accept_variant,
         download=config.download,
+        progress=DOWNLOAD_PROGRESS.get(),
     )
     return load_table(config.data, request)

@@ -4,7 +4,7 @@ import json
 import pytest
 from rich.console import Console
 
-from fedanomaly.experiment.live import LiveView
+from fedanomaly.experiment.live import DownloadBar, LiveView
 from fedanomaly.experiment.narrator import Narrator, ProgressLog, follow
 from fedanomaly.federation.observer import ClientInfo, Event
 
@@ -98,3 +98,16 @@ def test_another_process_can_follow(tmp_path):
         file.flush()
         assert next(facts) == {"kind": "half"}
     assert all(json.loads(line) for line in path.read_text().splitlines())
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_downloads_are_shown_and_the_bar_goes(terminal):
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=100, color_system=None)
+    bar = DownloadBar(console)
+    for done in (0, 500, 1000):
+        bar("file.gz", done, 1000)
+    bar("other.gz", 1, None)
+    bar._bar.stop()
+    text = console.file.getvalue()
+    assert "downloading file.gz" in text and "downloading other.gz" in text
+    assert ("1.0/1.0 kB" in text) == terminal
