@@ -28,7 +28,7 @@ types: $(VENV)/.installed-dev
 layers: $(VENV)/.installed-dev
 	$(VENV)/bin/lint-imports
 
-bench: $(VENV)/.installed-dev  ## ratios measured side by side; see docs/benchmarks.md
+bench: $(VENV)/.installed-dev  ## ratios measured side by side; see benchmarks/README.md
 	$(PY) -m benchmarks
 
 clean:

@@ -24,7 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="python -m fedanomaly", description=__doc__)
+    parser = Parser(
+        prog="python -m fedanomaly",
+        description="Look at a partition, list and compare runs, score rows, make test credentials.",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
 
     def add(name: str, help_: str, work: object) -> argparse.ArgumentParser:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
 from fedanomaly.core.arrays import Arrays, with_prefix
@@ -16,15 +17,16 @@ from fedanomaly.experiment.report import write_run_report
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.coordinator import Coordinator
 from fedanomaly.federation.layout import layout
-from fedanomaly.federation.observer import ClientInfo, Event, Observer, RoundRecord
+from fedanomaly.federation.observer import ClientInfo, Event, Metrics, Observer, RoundRecord
 from fedanomaly.federation.plan import make_plan, scaling_of, try_detector
 from fedanomaly.federation.strategies import make_strategy
 
 
-def preflight(config: RunConfig) -> None:
+def preflight(config: RunConfig, *, data_here: bool = False) -> None:
     """Refuse what cannot work before any process starts.
 
-    Reads the data too, unless ``references`` is off: then this machine need not have it.
+    Reads the data too if the clients run here (``data_here``) or references are wanted: a server
+    without references need not have it.
 
     Raises
     ------
@@ -40,7 +42,7 @@ def preflight(config: RunConfig) -> None:
     BALANCERS.get(config.balance)
     if plan.strategy:
         make_strategy(plan.strategy, config, config.clients)
-    if config.references:
+    if config.references or data_here:
         layout(config)
 
 
@@ -57,13 +59,26 @@ class Job:
         Where results go.
     narrator : Narrator
         Who watches.
+    client_app : ClientApp, optional
+        What the clients run; the references run the same.
+    allowed : frozenset of int, optional
+        Ids of the nodes that may join; None: all.
     """
 
-    def __init__(self, config: RunConfig, grid: Grid, folder: ResultsFolder, narrator: Narrator) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        grid: Grid,
+        folder: ResultsFolder,
+        narrator: Narrator,
+        client_app: ClientApp | None = None,
+        allowed: frozenset[int] | None = None,
+    ) -> None:
         self.config = config
+        self.client_app = client_app
         self.folder = folder
         self.narrator = narrator
-        self.coordinator = Coordinator(config, grid, _Both(self))
+        self.coordinator = Coordinator(config, grid, _Both(self), allowed)
 
     def run(self) -> None:
         """Do everything; whatever happens, the folder says how it ended.
@@ -110,7 +125,6 @@ class Job:
         self.folder.summary |= {
             "detector": plan.detector.name,
             "aggregation": plan.aggregation.name + (f" by {plan.strategy}" if plan.strategy else ""),
-            "scaling": self.config.scaling or plan.detector.default_scaling,
         }
         if self.config.references:
             table = layout(self.config).table
@@ -130,7 +144,7 @@ class Job:
             for name in NAMES:
                 self.narrator.doing(f"computing the {name} reference")
                 try:
-                    result = reference(self.config, name)
+                    result = reference(self.config, name, self.client_app)
                 except (FederationError, UserError) as error:
                     self.folder.summary["warnings"].append(f"no {name} reference: {error}")
                     continue
@@ -167,9 +181,7 @@ class Job:
         if self.folder.last is not None and self.folder.last.threshold.degenerate:
             warnings.append(f"The threshold is degenerate. {self.folder.last.threshold.degenerate}")
         if self.folder.events:
-            warnings.append(
-                f"{len(self.folder.events)} events: clients failed or joined late; see events.jsonl."
-            )
+            warnings.append(f"Clients failed or joined late ({len(self.folder.events)} in events.jsonl).")
         return warnings
 
 
@@ -185,6 +197,9 @@ class _Both(Observer):
     def joined(self, clients: dict[int, ClientInfo]) -> None:
         self.job.folder.joined(clients)
         self.job.narrator.joined(clients)
+
+    def setup_done(self, spent: dict[str, Metrics]) -> None:
+        self.job.folder.setup_done(spent)
 
     def asked(self, server_round: int, phase: str, clients: tuple[int, ...]) -> None:
         self.job.narrator.asked(server_round, phase, clients)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from flwr.clientapp import ClientApp
 from rich.console import Console
 
 from fedanomaly.core.errors import FederationError, UserError
@@ -32,13 +33,13 @@ from fedanomaly.federation.plan import make_plan
 SILENCE_SECONDS = 15.0
 
 
-def serve(argv: Sequence[str] | None, app_dir: Path) -> int:
+def serve(argv: Sequence[str] | None, app_dir: Path, client_app: Callable[[], ClientApp]) -> int:
     """Run ``server.py`` with these arguments; return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    return guarded(lambda: _serve(arguments, app_dir), "--debug" in arguments)
+    return guarded(lambda: _serve(arguments, app_dir, client_app), "--debug" in arguments)
 
 
-def _serve(argv: Sequence[str], app_dir: Path) -> int:
+def _serve(argv: Sequence[str], app_dir: Path, client_app: Callable[[], ClientApp]) -> int:
     config, launch = read_options(argv)
     config = _absolute(config)
     console = Console()
@@ -46,7 +47,7 @@ def _serve(argv: Sequence[str], app_dir: Path) -> int:
     if launch.engine == "local":
         with LiveView(console, config.rounds, _title(config)) as view:
             try:
-                run_config(config, view)
+                run_config(config, view, client_app())
             except KeyboardInterrupt:
                 _finish_interrupted(Path(config.out))
                 raise
@@ -80,8 +81,7 @@ def _deploy(config: RunConfig, launch: LaunchOptions, app_dir: Path, console: Co
         else:
             console.print(
                 f"server is up at {launch.host}:{launch.port}; it waits for {config.clients} clients: "
-                f"python run_clients.py --clients {config.clients}"
-                + (f" --port {launch.port}" if launch.port != LaunchOptions.port else ""),
+                f"python run_clients.py --clients {config.clients}" + _address(launch),
                 highlight=False,
                 soft_wrap=True,
             )
@@ -94,6 +94,13 @@ def _deploy(config: RunConfig, launch: LaunchOptions, app_dir: Path, console: Co
             _finish_interrupted(Path(config.out))
             raise
     return _conclude(Path(config.out), console)
+
+
+def _address(launch: LaunchOptions) -> str:
+    """Return the options with which clients reach this server, where they are not the defaults."""
+    default = LaunchOptions()
+    given = {"host": launch.host, "port": launch.port, "credentials": launch.credentials}
+    return "".join(f" --{name} {value}" for name, value in given.items() if value != getattr(default, name))
 
 
 def _show(out: Path, view: LiveView, link: SuperLink) -> None:

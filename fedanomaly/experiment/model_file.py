@@ -105,7 +105,11 @@ def open_model(path: Path) -> Model:
     """
     if not path.is_file():
         raise UserError(f"there is no model file {path}")
-    arrays = load_arrays(path)
+    return common_model(load_arrays(path), path)
+
+
+def common_model(arrays: Arrays, path: Path) -> Model:
+    """Open the model all clients share; raise :class:`UserError` if each has its own."""
     if any(name.startswith("client-") for name in arrays):
         raise UserError(f"{path} holds one model a client (aggregation local), no common one to score with")
     return Model.from_arrays(arrays)

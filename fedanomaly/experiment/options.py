@@ -19,7 +19,7 @@ GROUPS = {
     "partition": "partition alpha fraud_ratios partition_column classes_per_client",
     "federation": "clients rounds min_clients timeout join_timeout fraction_train fraction_evaluate",
     "preparation": "train_on scaling balance balance_where balance_ratio calibration_share test_share",
-    "threshold": "threshold contamination target_recall alert_budget alert_cost",
+    "threshold": "threshold contamination target_recall alert_budget conformal_alpha alert_cost",
     "strategies for weights": "server_learning_rate server_momentum proximal_mu malicious_clients trim",
     "run": "references seed out name",
 }

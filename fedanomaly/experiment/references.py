@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from flwr.clientapp import ClientApp
 
 from fedanomaly.evaluation import metrics_of, paysim_rule
 from fedanomaly.federation.client_app import make_client_app
@@ -45,14 +46,16 @@ def one_rule(config: RunConfig) -> Metrics | None:
     return metrics_of(paysim_rule(columns), held.table.y[test])
 
 
-def run_local(config: RunConfig, observer: Observer) -> tuple[Coordinator, RoundRecord]:
+def run_local(
+    config: RunConfig, observer: Observer, client_app: ClientApp | None = None
+) -> tuple[Coordinator, RoundRecord]:
     """Run a federation on the local engine and return its coordinator and last round."""
-    grid = LocalGrid(make_client_app(), config.clients, config.to_run_config())
+    grid = LocalGrid(client_app or make_client_app(), config.clients, config.to_run_config())
     coordinator = Coordinator(config, grid, observer)
     return coordinator, coordinator.run()
 
 
-def reference(config: RunConfig, name: str) -> Reference:
+def reference(config: RunConfig, name: str, client_app: ClientApp | None = None) -> Reference:
     """Compute ``local`` or ``pooled`` for a run, on the local engine and the same rows.
 
     Where the run's aggregation is itself that reference, this repeats it.
@@ -66,5 +69,5 @@ def reference(config: RunConfig, name: str) -> Reference:
         fraction_evaluate=1.0,
         min_clients=0,
     )
-    _, record = run_local(alone, Observer())
+    _, record = run_local(alone, Observer(), client_app)
     return Reference(record.evaluate, record.scores)

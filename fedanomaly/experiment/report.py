@@ -91,9 +91,9 @@ def _statements(config: Mapping[str, Any], summary: Mapping[str, Any]) -> list[s
         train_on[config["train-on"]],
         f"Folds: {1 - sum(shares):.0%} train, {shares[0]:.0%} calibrate, {shares[1]:.0%} test, by a keyed "
         "hash of the row and stratified by label; who holds a row does not change its fold.",
-        "Scaling: none; the detector does not depend on it."
-        if summary.get("scaling") == "none"
-        else f"Scaling: {summary.get('scaling', config['scaling'])}, fitted federatedly on training rows.",
+        "Scaling: none."
+        if config["scaling"] == "none"
+        else f"Scaling: {config['scaling']}, fitted federatedly on training rows.",
     ]
     if config["balance"] == "none":
         said.append("Balancing: none.")

@@ -8,17 +8,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flwr.clientapp import ClientApp
+
 from fedanomaly.core.arrays import Arrays, load_arrays
 from fedanomaly.core.errors import UserError
 from fedanomaly.data import register_memory_table
 from fedanomaly.detectors import Detector
 from fedanomaly.experiment.folder import ResultsFolder, default_folder
 from fedanomaly.experiment.job import Job, preflight
-from fedanomaly.experiment.model_file import Model
+from fedanomaly.experiment.model_file import Model, common_model
 from fedanomaly.experiment.narrator import Narrator, Sink
 from fedanomaly.federation.client_app import make_client_app
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.local_grid import LocalGrid
+from fedanomaly.federation.plan import resolved
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +59,7 @@ class Run:
     @cached_property
     def pipeline(self) -> Model:
         """Scaling and detector: takes raw rows."""
-        return Model.from_arrays(self.model)
+        return common_model(self.model, self.path / "model.npz")
 
     @cached_property
     def detector(self) -> Detector:
@@ -112,12 +115,14 @@ def run(data: Any = "synthetic", *, progress: Sink | None = None, **options: Any
     return run_config(config, progress or (lambda _: None))
 
 
-def run_config(config: RunConfig, progress: Sink) -> Run:
-    """Run a configuration on the local engine."""
-    preflight(config)
+def run_config(config: RunConfig, progress: Sink, client_app: ClientApp | None = None) -> Run:
+    """Run a configuration on the local engine, with the clients' app where it is not the package's own."""
+    config = resolved(config)
+    preflight(config, data_here=True)
+    client_app = client_app or make_client_app()
     folder = ResultsFolder(Path(config.out) if config.out else default_folder(config), config, "local")
-    grid = LocalGrid(make_client_app(), config.clients, config.to_run_config())
-    Job(config, grid, folder, Narrator(progress)).run()
+    grid = LocalGrid(client_app, config.clients, config.to_run_config())
+    Job(config, grid, folder, Narrator(progress), client_app).run()
     return Run(folder.path.resolve())
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -83,8 +84,8 @@ def evaluate(config: RunConfig, rows: ClientRows, model: Detector, request: Arra
     X_calibration = scaled(calibration.X, request)
     scores_calibration = _scores(model, X_calibration)
     scores_test = _scores(model, scaled(test.X, request))
-    if build(config).aggregation.personal:
-        scores_calibration, scores_test = _comparable(scores_calibration, scores_test)
+    comparable = _standardiser(scores_calibration) if build(config).aggregation.personal else _as_is
+    scores_calibration, scores_test = comparable(scores_calibration), comparable(scores_test)
     frauds, caught = calibration.y == 1, test.y == 1
     histograms = {
         "calibration/legitimate": Histogram.of(scores_calibration[~frauds]),
@@ -94,13 +95,9 @@ def evaluate(config: RunConfig, rows: ClientRows, model: Detector, request: Arra
     }
     if test.amount is not None:
         histograms["test/amount"] = Histogram.of(scores_test[caught], weights=np.abs(test.amount[caught]))
-    if (
-        config.balance != "none"
-        and config.balance_where == "calibration"
-        and not build(config).aggregation.personal
-    ):
+    if config.balance != "none" and config.balance_where == "calibration":
         balanced = _balanced(config, X_calibration, calibration.y, client, "calibration")
-        scores = _scores(model, balanced.X)
+        scores = comparable(_scores(model, balanced.X))
         histograms["balanced/legitimate"] = Histogram.of(scores[balanced.y == 0])
         histograms["balanced/fraud"] = Histogram.of(scores[balanced.y == 1])
     return {name: array for key, part in histograms.items() for name, array in part.to_arrays(key).items()}
@@ -120,14 +117,18 @@ def _scores(model: Detector, X: Array) -> Array:
     return model.score_samples(X) if len(X) else np.empty(0)
 
 
-def _comparable(calibration: Array, test: Array) -> tuple[Array, Array]:
-    """Standardise the scores of a client's own model, so that clients can share one ranking.
+def _as_is(scores: Array) -> Array:
+    return scores
+
+
+def _standardiser(calibration: Array) -> Callable[[Array], Array]:
+    """Return what makes the scores of a client's own model comparable with other clients' scores.
 
     Median and interquartile range come from the client's own calibration rows; the order of rows
     within a client does not change.
     """
     if not len(calibration):
-        return calibration, test
+        return _as_is
     low, middle, high = np.quantile(calibration, [0.25, 0.5, 0.75])
     width = (high - low) or 1.0
-    return (calibration - middle) / width, (test - middle) / width
+    return lambda scores: (scores - middle) / width

@@ -59,10 +59,11 @@ class RunConfig:
     calibration_share: float = option(0.2, "share of the rows that calibrate the threshold")
     test_share: float = option(0.2, "share of the rows that test")
 
-    threshold: str = option("contamination", "contamination, best-f1, recall or budget")
+    threshold: str = option("contamination", "contamination, best-f1, recall, budget or conformal")
     contamination: str = option("auto", "share of rows to flag; auto: the labelled share on calibration rows")
     target_recall: float = option(0.8, "recall to reach (threshold recall)")
     alert_budget: float = option(0.01, "alerts a row (threshold budget)")
+    conformal_alpha: float = option(0.01, "false alarms a legitimate row (threshold conformal)")
     alert_cost: float = option(1.0, "cost of looking at one alert, in the data's money")
 
     server_learning_rate: float = option(0.1, "FedAdam, FedYogi, FedAdagrad, FedAvgM")
@@ -92,6 +93,7 @@ class RunConfig:
             "test_share": (0 < self.test_share < 1, "between 0 and 1"),
             "target_recall": (0 < self.target_recall <= 1, "above 0, at most 1"),
             "alert_budget": (0 < self.alert_budget <= 1, "above 0, at most 1"),
+            "conformal_alpha": (0 < self.conformal_alpha < 1, "between 0 and 1"),
             "trim": (0 <= self.trim < 0.5, "from 0 to below 0.5"),
             "malicious_clients": (self.malicious_clients >= 0, "0 or more"),
             "seed": (0 <= self.seed < 2**63, "a whole number from 0 to 2**63 - 1"),

@@ -39,15 +39,19 @@ class Coordinator:
         Flower's grid, or the local engine's.
     observer : Observer
         Hears of every client, failure and round.
+    allowed : frozenset of int, optional
+        Ids of the nodes that may join; None: all.
     """
 
-    def __init__(self, config: RunConfig, grid: Grid, observer: Observer) -> None:
+    def __init__(
+        self, config: RunConfig, grid: Grid, observer: Observer, allowed: frozenset[int] | None = None
+    ) -> None:
         self.config = config
         self.observer = observer
         self.plan: Plan = make_plan(config)
         self.state: Arrays = {}
         self.mailbox = Mailbox(grid, config.timeout)
-        self.roster = Roster(config, self.mailbox, observer)
+        self.roster = Roster(config, self.mailbox, observer, allowed)
         self.exchange = Exchange(config, self.mailbox, self.roster, observer)
         self._strategy: WeightsStrategy | None = None
 
@@ -62,8 +66,9 @@ class Coordinator:
         self.roster.gather()
         self.state["rows"] = self.roster.rows
         self.state["features"] = np.asarray(len(self.roster.feature_names))
-        self._steps(SCALING, 0)
-        self._steps(SETUP, 0)
+        spent = self._steps(SCALING, 0)
+        _add(spent, self._steps(SETUP, 0))
+        self.observer.setup_done(spent)
         for server_round in range(1, self.config.rounds + 1):
             if server_round > 1 and self.roster.admit(server_round):
                 self.state["rows"] = self.roster.rows

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -160,6 +162,18 @@ def _phase(kind: str, task: Task) -> str:
     return "train" if task.server_round else task.phase
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the notes Flower's strategies log; the observer is told all that matters."""
+    logger = logging.getLogger("flwr")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def average_weights(
     exchange: Exchange,
     strategy: WeightsStrategy,
@@ -187,7 +201,10 @@ def average_weights(
     """
     nodes = {exchange.roster.nodes[client]: client for client in task.participants}
     current = _plain(weights)
-    planned = list(strategy.configure_train(task.server_round, current, ConfigRecord(), ChosenNodes(nodes)))
+    with _quiet():
+        planned = list(
+            strategy.configure_train(task.server_round, current, ConfigRecord(), ChosenNodes(nodes))
+        )
     told = planned[0].content.config_records["config"]  # FedProx tells clients its proximal term here
     extra = {"proximal_mu": np.asarray(told["proximal-mu"])} if "proximal-mu" in told else {}
     packed = pack({**request, **weights, **extra})
@@ -197,7 +214,8 @@ def average_weights(
         step.check(state, arrays, task.turn(exchange.config.seed, exchange.config.rounds, client))
 
     received = exchange.ask(TRAIN, task, requests, check)
-    averaged, _ = strategy.aggregate_train(task.server_round, _for_strategy(received))
+    with _quiet():
+        averaged, _ = strategy.aggregate_train(task.server_round, _for_strategy(received))
     if averaged is None:
         raise FederationError(f"round {task.server_round}: the strategy gave no weights for these clients")
     return {name: array.numpy() for name, array in averaged.items()}, received.metrics

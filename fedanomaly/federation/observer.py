@@ -103,6 +103,9 @@ class Observer:
     def joined(self, clients: dict[int, ClientInfo]) -> None:
         """The clients that are in, at the start and whenever one joins late."""
 
+    def setup_done(self, spent: dict[str, Metrics]) -> None:
+        """Scaling and set-up are done; seconds and bytes a client."""
+
     def asked(self, server_round: int, phase: str, clients: tuple[int, ...]) -> None:
         """A step was sent to ``clients``."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -96,6 +96,16 @@ def _make_plan(
     detector = build_detector(name, config, seed)
     way, strategy = choose_aggregation(detector, aggregation)
     return Plan(detector, way, strategy, scaling_step(scaling or detector.default_scaling), rounds)
+
+
+def resolved(config: RunConfig) -> RunConfig:
+    """Return the configuration with every default that depends on the detector spelled out."""
+    plan = make_plan(config)
+    return replace(
+        config,
+        aggregation=config.aggregation or plan.aggregation.name,
+        scaling=config.scaling or plan.detector.default_scaling,
+    )
 
 
 def build_detector(name: str, config: RunConfig, seed: int) -> Detector:

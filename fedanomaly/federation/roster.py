@@ -28,10 +28,19 @@ class Roster:
         The way to the nodes.
     observer : Observer
         Told who joined and who was turned away.
+    allowed : frozenset of int, optional
+        Ids of the nodes that may join; None: all.
     """
 
-    def __init__(self, config: RunConfig, mailbox: Mailbox, observer: Observer) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        mailbox: Mailbox,
+        observer: Observer,
+        allowed: frozenset[int] | None = None,
+    ) -> None:
         self.config = config
+        self.allowed = allowed
         self.mailbox = mailbox
         self.observer = observer
         self.nodes: dict[int, int] = {}
@@ -89,6 +98,11 @@ class Roster:
         online = self.mailbox.nodes()
         new = [node for node in online if node not in self._seen]
         self._seen.update(new)
+        if self.allowed is not None:
+            for stranger in sorted(set(new) - self.allowed):
+                what = "was turned away: its key is not among those this server was given"
+                self._report(server_round, f"node {stranger}", what, "ignored")
+            new = [node for node in new if node in self.allowed]
         if not new:
             return []
         task = Task("setup", 0, server_round, ())

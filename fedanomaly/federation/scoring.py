@@ -115,6 +115,7 @@ def threshold_of(config: RunConfig, clients: Collection[ClientScores]) -> Thresh
         contamination=config.contamination_share or "auto",
         target_recall=config.target_recall,
         budget=config.alert_budget,
+        alpha=config.conformal_alpha,
     )
     return choose(config.threshold, calibration, options)
 

@@ -3,13 +3,16 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from deployment_kit import Federation, app_with
 
 import fedanomaly
+from fedanomaly.federation.deployment.processes import environment
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="Flower's deployment runs on POSIX"),
@@ -170,11 +173,26 @@ def test_only_known_nodes_may_join_over_tls(federation, tmp_path):
     unknown = federation.client(0, "--credentials", stranger)
     assert federation.ended(unknown) == 1, federation.logs()
     assert "client 0 failed" in unknown.log.read_text()
+    register_behind_its_back(federation, keys, stranger / "client-1.pub")
+    intruder = federation.client(1, "--credentials", stranger)
+    federation.wait_for(lambda: "client 1 is up" in intruder.log.read_text())
     clients = federation.clients(2, "--credentials", keys)
     assert federation.ended(server) == 0, federation.logs()
     assert federation.ended(clients) == 0, federation.logs()
     assert federation.summary["status"] == "completed"
-    assert oct((keys / "client-0.key").stat().st_mode & 0o777) == "0o600"
+    assert any("its key is not among those" in event["what"] for event in federation.events)
+
+
+def register_behind_its_back(federation, keys, public):
+    """Register a key through Flower's control interface, as anybody with the CA certificate could."""
+    home = federation.folder / "elsewhere"
+    home.mkdir()
+    (home / "config.toml").write_text(
+        f'[superlink.it]\naddress = "127.0.0.1:{federation.port}"\nroot-certificates = "{keys / "ca.crt"}"\n'
+    )
+    command = [Path(sys.executable).parent / "flwr", "supernode", "register", public, "it"]
+    done = subprocess.run(command, env=environment(home), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_usage_errors_are_one_sentence_and_exit_2(federation, tmp_path):

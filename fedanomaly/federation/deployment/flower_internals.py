@@ -12,12 +12,14 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from typing import Any
 
 import flwr
 
 TESTED_VERSION = "1.41."
 NAP_SECONDS = 0.2  # every look is a request: shorter naps cost more than they save on two cores
+PULL_SECONDS = 10.0
 NODE_HEARTBEAT_SECONDS = 10  # the least a SuperLink accepts; offline after two missed
 TASK_HEARTBEAT_SECONDS = 12  # a task that sends none for two of these is reported as dead
 
@@ -129,8 +131,12 @@ def _run_task(spec: Any) -> None:
             "runtime_dependency_install": False,
         }
         if spec.task_type == TaskType.SERVER_APP:
+            from flwr.superlink.grid import http_grid
             from flwr.superlink.runtime.run_serverapp import run_serverapp
 
+            # a client that stops in the middle of an upload must not hold the others up for minutes
+            pull = http_grid.pull_objects  # type: ignore[attr-defined]
+            http_grid.pull_objects = partial(pull, max_time=PULL_SECONDS)  # type: ignore[attr-defined]
             run_serverapp(log_queue=Queue(), **common)
         else:
             from flwr.supernode.runtime import run_clientapp
@@ -163,6 +169,11 @@ def run_executor(runtime_api_address: str, root_certificates: str | None, parent
         root_certificates_path=root_certificates,
         parent_pid=parent_pid,
     )
+
+
+def activated(log: str) -> bool:
+    """Return whether a SuperNode's log says that the SuperLink let it in."""
+    return "SuperNode ID:" in log
 
 
 def warm_up() -> None:

@@ -87,6 +87,14 @@ def _child(work: Callable[[], object], log: Path, env: Mapping[str, str]) -> NoR
         os._exit(code)
 
 
+def ended(pid: int) -> bool:
+    """Return whether a forked child has ended, without taking its exit code away."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
+
+
 def exit_code(pid: int) -> int | None:
     """Return the exit code of a forked child, or None while it runs."""
     try:

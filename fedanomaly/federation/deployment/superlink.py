@@ -20,6 +20,13 @@ from fedanomaly.federation.deployment.credentials import ServerCredentials
 
 START_SECONDS = 60.0
 CONNECTION = "fedanomaly"
+NODES_FILE = "FEDANOMALY_NODES"
+
+
+def allowed_nodes() -> frozenset[int] | None:
+    """Return the ids of the nodes this server registered, or None if any node may join."""
+    file = os.environ.get(NODES_FILE)
+    return frozenset(json.loads(Path(file).read_text())) if file else None
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,8 @@ class SuperLink:
     def __init__(self, options: LinkOptions) -> None:
         self.options = options
         self._env = processes.environment(options.state / "flwr-server")
+        if options.credentials:
+            self._env[NODES_FILE] = str(options.state / "nodes.json")
         self._process: subprocess.Popen[bytes] | None = None
         self._forks: list[int] = []
 
@@ -160,8 +169,19 @@ class SuperLink:
                 )
             ]
         if options.credentials:
-            for key in options.credentials.node_keys:
-                self._flwr("supernode", "register", str(key), CONNECTION)
+            self._register(options.credentials.node_keys)
+
+    def _register(self, keys: tuple[Path, ...]) -> None:
+        """Register the nodes that may join, and tell the ServerApp which they are.
+
+        Whoever holds the CA certificate can register further keys through Flower's control
+        interface, which asks for no identity; the ServerApp turns such nodes away.
+        """
+        answers = [
+            self._flwr("supernode", "register", str(key), CONNECTION, "--format", "json") for key in keys
+        ]
+        nodes = [int(json.loads(answer)["node-id"]) for answer in answers]
+        Path(self._env[NODES_FILE]).write_text(json.dumps(nodes))
 
     def _credentials(self) -> list[str]:
         credentials = self.options.credentials

@@ -92,7 +92,7 @@ def run_node(
     children: list[int] = []
     try:
         children = _start(options, app_dir, warm_up)
-        say(f"client {options.client} is up")
+        _wait_until_in(options, children)
         return _watch(options, children, say)
     except _Stopped as stopped:
         return stopped.code
@@ -165,7 +165,17 @@ def _start(options: NodeOptions, app_dir: Path, warm_up: Callable[[], None]) -> 
     return [processes.fork(node, options.log, env), processes.fork(executor, options.log, env)]
 
 
+def _wait_until_in(options: NodeOptions, children: list[int]) -> None:
+    """Return when the SuperLink let the node in, or a process of the node has ended."""
+    while not flower.activated(processes.last_lines(options.log, 50)):
+        if any(processes.ended(child) for child in children):
+            return
+        time.sleep(POLL_SECONDS)
+
+
 def _watch(options: NodeOptions, children: list[int], say: Callable[[str], None]) -> int:
+    if flower.activated(processes.last_lines(options.log, 50)):
+        say(f"client {options.client} is up")
     misses = 0
     while True:
         codes = [processes.exit_code(child) for child in children]
@@ -186,5 +196,7 @@ def _reason(log: Path) -> str:
     lines = processes.last_lines(log, 60).splitlines()
     for number, line in enumerate(lines):
         if "Failed to initialize the connection" in line:
-            return " ".join(part.strip() for part in lines[number : number + 2])[:300]
+            said = " ".join(part.strip() for part in lines[number : number + 2])[:300]
+            unknown = "activate" in said  # what Flower answers to a key that was never registered
+            return f"{said} (the server does not know this client's key)" if unknown else said
     return f"see {log.name}"
