@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -57,6 +58,7 @@ def main() -> None:
                 memory = {pid: family_pss(pid) for pid in client_processes(port[1])}
         codes = server.wait(), clients.wait()
         total = time.perf_counter() - began
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
         summary = json.loads((out / "summary.json").read_text())
     for seconds, line in stamps:
         if not line.startswith("  "):
@@ -65,6 +67,7 @@ def main() -> None:
     warm = [later - earlier for earlier, later in itertools.pairwise(rounds)]
     print(f"exit codes {codes}, status {summary['status']}")
     print(f"from the two commands to exit: {total:.1f} s")
+    print(f"CPU of all processes: {used.ru_utime:.1f} s user, {used.ru_stime:.1f} s system")
     if warm:
         print(f"a warm round: {max(warm):.2f} s at most, {sum(warm) / len(warm):.2f} s on average")
     if memory:
