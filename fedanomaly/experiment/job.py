@@ -16,7 +16,7 @@ from fedanomaly.experiment.references import NAMES, one_rule, reference
 from fedanomaly.experiment.report import write_run_report
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.coordinator import Coordinator
-from fedanomaly.federation.layout import layout
+from fedanomaly.federation.layout import layout, load_data
 from fedanomaly.federation.observer import ClientInfo, Event, Metrics, Observer, RoundRecord
 from fedanomaly.federation.plan import make_plan, scaling_of, try_detector
 from fedanomaly.federation.strategies import make_strategy
@@ -25,8 +25,8 @@ from fedanomaly.federation.strategies import make_strategy
 def preflight(config: RunConfig, *, data_here: bool = False) -> None:
     """Refuse what cannot work before any process starts.
 
-    Reads the data too if the clients run here (``data_here``) or references are wanted: a server
-    without references need not have it.
+    Reads the data too. Only where clients run elsewhere, references are off and no path was given may
+    it be absent.
 
     Raises
     ------
@@ -42,8 +42,12 @@ def preflight(config: RunConfig, *, data_here: bool = False) -> None:
     BALANCERS.get(config.balance)
     if plan.strategy:
         make_strategy(plan.strategy, config, config.clients)
-    if config.references or data_here:
-        layout(config)
+    if not (data_here or config.references or config.data_path):
+        try:
+            load_data(config)
+        except UserError:
+            return  # the clients, on other machines, have it
+    layout(config)
 
 
 class Job:

@@ -24,6 +24,7 @@ from fedanomaly.experiment.program import guarded, state_folder
 from fedanomaly.experiment.report import write_run_report
 from fedanomaly.experiment.run import run_config
 from fedanomaly.experiment.server_app import DONE, PROGRESS
+from fedanomaly.federation.client_app import make_client_app
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.deployment.credentials import ServerCredentials
 from fedanomaly.federation.deployment.superlink import LinkOptions, SuperLink
@@ -33,7 +34,9 @@ from fedanomaly.federation.plan import make_plan
 SILENCE_SECONDS = 15.0
 
 
-def serve(argv: Sequence[str] | None, app_dir: Path, client_app: Callable[[], ClientApp]) -> int:
+def serve(
+    argv: Sequence[str] | None, app_dir: Path, client_app: Callable[[], ClientApp] = make_client_app
+) -> int:
     """Run ``server.py`` with these arguments; return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     return guarded(lambda: _serve(arguments, app_dir, client_app), "--debug" in arguments)

@@ -101,7 +101,7 @@ def test_a_killed_client_is_named_and_the_run_goes_on(federation):
 def test_raising_lying_and_hanging_clients_are_named(tmp_path):
     app = app_with(tmp_path / "app", MISBEHAVING)
     with Federation(tmp_path, app) as federation:
-        server = federation.server("--rounds", 3, "--clients", 6, "--min-clients", 3, "--timeout", 8)
+        server = federation.server("--rounds", 2, "--clients", 6, "--min-clients", 3, "--timeout", 20)
         clients = federation.clients(6)
         assert federation.ended(server) == 0, federation.logs()
         reasons = {
@@ -109,7 +109,7 @@ def test_raising_lying_and_hanging_clients_are_named(tmp_path):
         }
         assert "the disk is full" in reasons["1"]
         assert "nodes" in reasons["2"] or "missing" in reasons["2"] or "unknown" in reasons["2"]
-        assert "no answer within 8 s" in reasons["3"]
+        assert "no answer within 20 s" in reasons["3"]
         assert set(federation.summary["per_client"]) >= {"0", "1", "2", "4", "5"}
         federation.ended(clients)
         federation.assert_all_gone()
@@ -126,7 +126,7 @@ def test_too_few_clients_end_the_run_with_the_reason(federation):
 
 
 def test_a_client_may_join_late(federation):
-    server = federation.server("--rounds", 25, "--clients", 3, "--min-clients", 2, "--join-timeout", 8)
+    server = federation.server("--rounds", 14, "--clients", 3, "--min-clients", 2, "--join-timeout", 8)
     federation.client(0)
     federation.client(1)
     federation.wait_for_rounds(1)
@@ -219,11 +219,11 @@ def test_usage_errors_are_one_sentence_and_exit_2(federation, tmp_path):
 
 def test_the_stock_programs_give_the_same_model(federation, tmp_path):
     federation.env["FEDANOMALY_STOCK"] = "1"
-    server, clients = federation.server("--rounds", 1, "--clients", 2), federation.clients(2)
+    server, clients = federation.server("--rounds", 1, "--clients", 1), federation.clients(1)
     assert federation.ended(server, 240) == 0, federation.logs()
     assert federation.ended(clients) == 0
     local = fedanomaly.run(
-        "wdbc", params="n_estimators=20", references=False, rounds=1, clients=2, out=tmp_path / "local"
+        "wdbc", params="n_estimators=20", references=False, rounds=1, clients=1, out=tmp_path / "local"
     )
     assert federation.summary["model_sha256"] == local.summary["model_sha256"]
     assert np.isfinite(federation.summary["metrics"]["accuracy"])
