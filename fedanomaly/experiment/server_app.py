@@ -9,7 +9,7 @@ from flwr.app import Context
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
-from fedanomaly.experiment.folder import ResultsFolder, default_folder
+from fedanomaly.experiment.folder import FAILED, RUNNING, ResultsFolder, default_folder
 from fedanomaly.experiment.job import Job, preflight
 from fedanomaly.experiment.narrator import Narrator, ProgressLog
 from fedanomaly.federation.client_app import make_client_app
@@ -40,6 +40,10 @@ def make_server_app(client_app: Callable[[], ClientApp] = make_client_app) -> Se
         tell = ProgressLog(folder.path / PROGRESS)
         try:
             Job(config, grid, folder, Narrator(tell), client_app(), allowed_nodes()).run()
+        except BaseException as error:  # whatever ends the app, the folder says so
+            if folder.summary["status"] == RUNNING:
+                folder.finish(FAILED, f"{type(error).__name__}: {error}")
+            raise
         finally:
             tell({"kind": DONE})
 
