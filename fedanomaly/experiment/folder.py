@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -17,6 +16,7 @@ from fedanomaly.core.arrays import Arrays, digest, load_arrays, save_arrays
 from fedanomaly.core.errors import UserError
 from fedanomaly.core.floatgrid import Histogram
 from fedanomaly.experiment.environment import environment
+from fedanomaly.experiment.narrator import without_nan
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.observer import ClientInfo, Event, Metrics, Observer, RoundRecord, Scores
 
@@ -151,7 +151,7 @@ class ResultsFolder(Observer):
 
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
         partial = self.path / f"{name}.partial"
-        partial.write_text(json.dumps(_no_nan(content), indent=2) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(without_nan(content), indent=2) + "\n", encoding="utf-8")
         partial.replace(self.path / name)
 
     def _write_rounds(self) -> None:
@@ -189,13 +189,3 @@ def mark_interrupted(folder: Path) -> None:
     if summary["status"] == RUNNING:
         summary.update(status=INTERRUPTED, reason="stopped before the last round")
         path.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-
-
-def _no_nan(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _no_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_no_nan(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

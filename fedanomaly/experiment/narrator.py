@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,7 @@ class ProgressLog:
 
     def __call__(self, fact: Fact) -> None:
         """Append ``fact``; NaN becomes null."""
-        self._file.write(json.dumps(_no_nan(fact)) + "\n")
+        self._file.write(json.dumps(without_nan(fact)) + "\n")
 
 
 def follow(path: Path) -> Iterator[Fact | None]:
@@ -92,11 +92,12 @@ def follow(path: Path) -> Iterator[Fact | None]:
                 yield None
 
 
-def _no_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _no_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_no_nan(item) for item in value]
+def without_nan(value: Any) -> Any:
+    """Return ``value`` with every number that is not finite replaced by None, as JSON needs."""
+    if isinstance(value, Mapping):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
