@@ -1,10 +1,15 @@
-"""Shared by all tests: a cache and a state of their own, so that no test sees another's or the user's."""
+"""Shared by all tests: a cache of their own, and patience on slow machines."""
 
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# how long an example takes says something about the machine, not about the code
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 @pytest.fixture(autouse=True, scope="session")
