@@ -6,6 +6,11 @@ python server.py --engine local          # the whole job in one process
 ``python server.py --help`` lists all options.
 """
 
+if __name__ == "__main__":  # before the slow imports below, so that Ctrl-C is quiet from the start
+    from fedanomaly.experiment.program import leave_quietly
+
+    leave_quietly()
+
 from pathlib import Path
 
 from flwr.clientapp import ClientApp

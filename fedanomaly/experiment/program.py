@@ -15,6 +15,11 @@ from rich.console import Console
 from fedanomaly.core.errors import FedAnomalyError, UserError
 
 
+def leave_quietly() -> None:
+    """Let Ctrl-C end the process at once, without a traceback, until :func:`guarded` takes over."""
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+
+
 def guarded(work: Callable[[], int], debug: bool) -> int:
     """Run a program's work; turn every expected mistake into one sentence and an exit code."""
     console = Console(stderr=True)
@@ -23,6 +28,7 @@ def guarded(work: Callable[[], int], debug: bool) -> int:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stopped)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return work()
     except KeyboardInterrupt:
