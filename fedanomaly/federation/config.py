@@ -43,7 +43,7 @@ class RunConfig:
     rounds: int = option(10, "number of rounds")
     min_clients: int = option(0, "end the run when fewer clients answer; 0: a majority")
     timeout: float = option(120.0, "seconds a client may take to answer one message")
-    join_timeout: float = option(60.0, "seconds to wait for all clients before the first round")
+    join_timeout: float = option(120.0, "seconds to wait for all clients before the first round")
     fraction_train: float = option(1.0, "share of the clients asked to train in a round")
     fraction_evaluate: float = option(1.0, "share of the clients asked to evaluate after a round")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from fedanomaly.federation.deployment.processes import free_port
 
 ROOT = Path(__file__).parents[2]
-QUICK = ("--data", "wdbc", "--params", "n_estimators=20", "--no-references")
+QUICK = ("--data", "wdbc", "--params", "n_estimators=20", "--no-references", "--join-timeout", "300")
 
 
 class Federation:
@@ -73,7 +73,7 @@ class Federation:
     def events(self):
         return [json.loads(line) for line in (self.out / "events.jsonl").read_text().splitlines()]
 
-    def wait_for(self, what, seconds=120):
+    def wait_for(self, what, seconds=300):
         """Wait for a condition of the outside world; fail with the logs if it does not come."""
         deadline = time.monotonic() + seconds
         while not what():
@@ -84,7 +84,7 @@ class Federation:
     def wait_for_rounds(self, number):
         self.wait_for(lambda: self.summary.get("rounds", 0) >= number)
 
-    def ended(self, process, seconds=180):
+    def ended(self, process, seconds=400):
         """Return the exit code of a process that must end by itself."""
         self.wait_for(lambda: process.poll() is not None, seconds)
         return process.returncode
@@ -106,14 +106,20 @@ class Federation:
         return found
 
     def assert_all_gone(self):
-        self.wait_for(lambda: not self.left_running(), 15)
+        self.wait_for(lambda: not self.left_running(), 90)
 
 
 def app_with(folder, anomaly):
-    """Copy the Flower app to ``folder`` with another ``anomaly.py``: clients that misbehave."""
+    """Copy the Flower app to ``folder`` with another ``anomaly.py``: clients that misbehave.
+
+    The package itself is found where it is, its compiled kernels with it.
+    """
     folder.mkdir()
-    for name in ("server.py", "client.py", "run_clients.py", "pyproject.toml", "README.md"):
+    for name in ("server.py", "client.py", "run_clients.py", "README.md"):
         shutil.copy(ROOT / name, folder)
-    shutil.copytree(ROOT / "fedanomaly", folder / "fedanomaly", ignore=shutil.ignore_patterns("__pycache__"))
+    lines = (ROOT / "pyproject.toml").read_text().splitlines()
+    (folder / "pyproject.toml").write_text(
+        "\n".join(line for line in lines if not line.startswith("fab-include"))
+    )
     (folder / "anomaly.py").write_text(anomaly)
     return folder

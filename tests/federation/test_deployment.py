@@ -101,7 +101,7 @@ def test_a_killed_client_is_named_and_the_run_goes_on(federation):
 def test_raising_lying_and_hanging_clients_are_named(tmp_path):
     app = app_with(tmp_path / "app", MISBEHAVING)
     with Federation(tmp_path, app) as federation:
-        server = federation.server("--rounds", 2, "--clients", 6, "--min-clients", 3, "--timeout", 20)
+        server = federation.server("--rounds", 2, "--clients", 6, "--min-clients", 3, "--timeout", 45)
         clients = federation.clients(6)
         assert federation.ended(server) == 0, federation.logs()
         reasons = {
@@ -109,7 +109,7 @@ def test_raising_lying_and_hanging_clients_are_named(tmp_path):
         }
         assert "the disk is full" in reasons["1"]
         assert "nodes" in reasons["2"] or "missing" in reasons["2"] or "unknown" in reasons["2"]
-        assert "no answer within 20 s" in reasons["3"]
+        assert "no answer within 45 s" in reasons["3"]
         assert set(federation.summary["per_client"]) >= {"0", "1", "2", "4", "5"}
         federation.ended(clients)
         federation.assert_all_gone()
@@ -142,8 +142,8 @@ def test_ctrl_c_at_the_server_ends_both_and_keeps_the_results(federation):
     server, clients = federation.server("--rounds", 500), federation.clients(5)
     federation.wait_for_rounds(2)
     server.send_signal(signal.SIGINT)
-    assert federation.ended(server, 30) == 130
-    assert federation.ended(clients, 30) == 0, federation.logs()
+    assert federation.ended(server, 120) == 130
+    assert federation.ended(clients, 120) == 0, federation.logs()
     assert federation.summary["status"] == "interrupted"
     assert (federation.out / "report.md").exists()
     assert (federation.out / "model.npz").exists()
@@ -154,8 +154,8 @@ def test_ctrl_c_at_the_clients_ends_both(federation):
     server, clients = federation.server("--rounds", 500), federation.clients(5)
     federation.wait_for_rounds(1)
     clients.send_signal(signal.SIGINT)
-    assert federation.ended(clients, 30) == 130
-    assert federation.ended(server, 90) in (1, 130), federation.logs()
+    assert federation.ended(clients, 120) == 130
+    assert federation.ended(server, 180) in (1, 130), federation.logs()
     assert federation.summary["status"] in ("failed", "interrupted")
     assert federation.summary["rounds"] >= 1
     federation.assert_all_gone()
