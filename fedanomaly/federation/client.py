@@ -12,7 +12,7 @@ import numpy as np
 
 from fedanomaly.core.arrays import Array, Arrays
 from fedanomaly.core.floatgrid import Histogram
-from fedanomaly.core.keyed import Turn, keyed_generator
+from fedanomaly.core.keyed import keyed_generator
 from fedanomaly.detectors import Detector
 from fedanomaly.federation.combine import combine
 from fedanomaly.federation.config import RunConfig
@@ -101,11 +101,6 @@ def evaluate(config: RunConfig, rows: ClientRows, model: Detector, request: Arra
         histograms["balanced/legitimate"] = Histogram.of(scores[balanced.y == 0])
         histograms["balanced/fraud"] = Histogram.of(scores[balanced.y == 1])
     return {name: array for key, part in histograms.items() for name, array in part.to_arrays(key).items()}
-
-
-def turn_of(config: RunConfig, client: int) -> Turn:
-    """Return the key of a client's randomness outside any round."""
-    return Turn(config.seed, 0, config.rounds, client, (client,))
 
 
 def _balanced(config: RunConfig, X: Array, y: Array, client: int, where: str) -> Balanced:
