@@ -75,19 +75,16 @@ def main() -> None:
 
 
 def client_processes(port: str) -> list[int]:
-    """Return the process ids of the client.py launchers that use ``port``."""
-    found = []
+    """Return the process ids of the clients that use ``port``, without the processes below them."""
+    found: dict[int, int] = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            command = (entry / "cmdline").read_bytes().split(b"\0")
-            parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            parent_command = (Path("/proc") / str(parent) / "cmdline").read_bytes()
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            if "client.py --client-id" in command and f"--port {port}" in command:
+                found[int(entry.name)] = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
         except OSError:
             continue
-        is_client = any(part.endswith(b"client.py") for part in command) and port.encode() in command
-        if is_client and b"run_clients.py" in parent_command:
-            found.append(int(entry.name))
-    return found
+    return [pid for pid, parent in found.items() if parent not in found]
 
 
 def family_pss(pid: int) -> float:

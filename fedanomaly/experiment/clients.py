@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
+import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from setproctitle import getproctitle, setproctitle
 
 from fedanomaly.core.errors import UserError
 from fedanomaly.experiment.options import DEFAULT_PORT, Parser, add_address, read_toml
 from fedanomaly.experiment.program import guarded, state_folder
+from fedanomaly.federation.deployment import flower_internals as flower
 from fedanomaly.federation.deployment import processes
 from fedanomaly.federation.deployment.credentials import CA, client_files
 from fedanomaly.federation.deployment.supernode import NodeOptions, run_node, wait_for_server
@@ -59,12 +63,11 @@ def _client(argv: Sequence[str], app_dir: Path) -> int:
     client = options["client_id"]
     if not isinstance(client, int) or client < 0:
         raise UserError("client.py needs --client-id, a whole number from 0")
-    console = Console()
+    return run_node(_node(options, client, app_dir), app_dir, _warm_up, _say)
 
-    def say(text: str) -> None:
-        console.print(text, highlight=False, soft_wrap=True)
 
-    return run_node(_node(options, client, app_dir), app_dir, _warm_up, say)
+def _say(text: str) -> None:
+    Console().print(text, highlight=False, soft_wrap=True)
 
 
 def _warm_up() -> None:
@@ -100,66 +103,69 @@ def _clients(argv: Sequence[str], app_dir: Path) -> int:
     count, first = int(str(options["clients"])), int(str(options["first_id"]))
     if count < 1 or first < 0:
         raise UserError("--clients must be at least 1 and --first-id at least 0")
-    console = Console()
-
-    def say(text: str) -> None:
-        console.print(text, highlight=False, soft_wrap=True)
-
     nodes = [_node(options, first + number, app_dir) for number in range(count)]
     ca = str(Path(str(options["credentials"])) / CA) if options["credentials"] else None
-    wait_for_server(nodes[0].host, nodes[0].port, ca, nodes[0].wait, say)
+    wait_for_server(nodes[0].host, nodes[0].port, ca, nodes[0].wait, _say, meanwhile=_import_all)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    started: dict[int, subprocess.Popen[bytes]] = {}
+    started: dict[int, int] = {}
     try:
         for node in nodes:
-            started[node.client] = _start(node, options, app_dir)
-        return _look_after(started, nodes[0].state, say)
+            started[node.client] = _start(node, app_dir, bool(options["debug"]))
+        return _look_after(started, nodes[0].state)
     finally:
-        processes.stop(started.values())
+        processes.stop_forks(started.values())
 
 
-def _start(node: NodeOptions, options: dict[str, object], app_dir: Path) -> subprocess.Popen[bytes]:
+def _import_all() -> None:
+    """Import once what every client needs: the clients are forked, and share it."""
+    getproctitle()  # finds the title's place in memory, which must be done before the environment grows
+    flower.warm_up()
+    importlib.import_module("client")
+    _warm_up()
+    gc.freeze()  # a collection in a forked client would copy every page it looks at
+
+
+def _start(node: NodeOptions, app_dir: Path, debug: bool) -> int:
+    """Fork a process that is ``client.py`` in all but the time it takes to start; return its id."""
     node.state.mkdir(parents=True, exist_ok=True)
-    command = [
-        sys.executable,
-        str(app_dir / "client.py"),
-        *("--client-id", str(node.client)),
-        *("--host", node.host),
-        *("--port", str(node.port)),
-        *("--wait", str(node.wait)),
-        *(("--data-path", node.data_path) if node.data_path else ()),
-        *(("--credentials", str(options["credentials"])) if options["credentials"] else ()),
-        *(("--debug",) if options["debug"] else ()),
-    ]
     log = _said(node.state, node.client)
-    log.unlink(missing_ok=True)
-    return processes.start(command, log, processes.environment(node.state), cwd=Path.cwd())
+    log.write_text("")
+
+    def client() -> None:
+        os.setsid()  # Ctrl-C reaches run_clients.py alone, which stops the clients in order
+        data = f" --data-path {node.data_path}" if node.data_path else ""
+        setproctitle(
+            f"{sys.executable} {app_dir / 'client.py'} --client-id {node.client} "
+            f"--host {node.host} --port {node.port}{data}"
+        )
+        raise SystemExit(guarded(lambda: run_node(node, app_dir, _warm_up, _say), debug))
+
+    return processes.fork(client, log, processes.environment(node.state))
 
 
 def _said(state: Path, client: int) -> Path:
     return state / f"client-{client}.out"
 
 
-def _look_after(started: dict[int, subprocess.Popen[bytes]], state: Path, say: object) -> int:
+def _look_after(started: dict[int, int], state: Path) -> int:
     """Show what the clients say until all have left; 1 if any failed. None is ever restarted."""
-    tell = say if callable(say) else print
     told: dict[int, int] = dict.fromkeys(started, 0)
     codes: dict[int, int] = {}
     while len(codes) < len(started):
-        for client, process in started.items():
-            code = process.poll()
+        for client in started.keys() - codes.keys():
+            code = processes.exit_code(started[client])
             lines = _said(state, client).read_text(errors="replace").splitlines()
             for line in lines[told[client] :]:
-                tell(line)
+                _say(line)
             told[client] = len(lines)
-            if code is not None and client not in codes:
+            if code is not None:
                 codes[client] = code
                 if code < 0:
-                    tell(f"client {client} was killed (signal {-code}); it is not restarted")
+                    _say(f"client {client} was killed (signal {-code}); it is not restarted")
         time.sleep(0.1)
     failed = sorted(client for client, code in codes.items() if code)
     if failed:
-        tell(f"{len(failed)} of {len(started)} clients failed: {', '.join(map(str, failed))}; logs: {state}")
+        _say(f"{len(failed)} of {len(started)} clients failed: {', '.join(map(str, failed))}; logs: {state}")
         return 1
-    tell(f"all {len(started)} clients are done")
+    _say(f"all {len(started)} clients are done")
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -132,6 +132,7 @@ def try_detector(detector: Detector) -> None:
         raise UserError(f"--params does not suit {detector.name}: {' '.join(str(error).split())}") from None
 
 
+@cache
 def warm_up() -> None:
     """Load every detector's compiled kernels, so that forked tasks find them in memory."""
     for cls in DETECTORS.registered().values():

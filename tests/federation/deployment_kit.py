@@ -96,13 +96,13 @@ class Federation:
 
     def left_running(self):
         """Return the command lines of processes that still use this federation's folder or port."""
-        marks = (str(self.folder), f":{self.port}", f"--port\0{self.port}")
+        marks = (str(self.folder), f":{self.port}", f"--port {self.port}")
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                line = (entry / "cmdline").read_bytes().decode(errors="replace")
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 if any(mark in line for mark in marks) and int(entry.name) != os.getpid():
-                    found.append(line.replace("\0", " "))
+                    found.append(line)
         return found
 
     def assert_all_gone(self):

@@ -105,12 +105,15 @@ def exit_code(pid: int) -> int | None:
 
 
 def stop_forks(pids: Iterable[int]) -> None:
-    """Terminate forked children, kill those that linger."""
+    """Terminate forked children; kill those that linger, with their groups if they head any."""
     waiting = [pid for pid in pids if exit_code(pid) is None]
     for number in (signal.SIGTERM, signal.SIGKILL):
         for pid in waiting:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+                if number == signal.SIGKILL and os.getpgid(pid) == pid:
+                    os.killpg(pid, number)
+                else:
+                    os.kill(pid, number)
         deadline = time.monotonic() + GRACE_SECONDS
         while waiting and time.monotonic() < deadline:
             waiting = [pid for pid in waiting if exit_code(pid) is None]

@@ -105,15 +105,19 @@ def run_node(
 
 
 def wait_for_server(
-    host: str, port: int, root_certificates: str | None, seconds: float, say: Callable[[str], None]
+    host: str,
+    port: int,
+    root_certificates: str | None,
+    seconds: float,
+    say: Callable[[str], None],
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> None:
-    """Return once a server answers; raise :class:`UserError` if none does in time."""
+    """Return once a server answers and ``meanwhile`` is done; raise :class:`UserError` if none does."""
     deadline = time.monotonic() + seconds
-    told = False
+    if not processes.healthy(host, port, root_certificates):
+        say(f"waiting for the server at {host}:{port} ...")
+    meanwhile()
     while not processes.healthy(host, port, root_certificates):
-        if not told:
-            say(f"waiting for the server at {host}:{port} ...")
-            told = True
         if time.monotonic() > deadline:
             raise UserError(
                 f"no server answers at {host}:{port} after {seconds:g} s; start it with "
