@@ -21,7 +21,7 @@ Array = Any  # numba infers the types; these annotations are for readers
 Integer = Any
 
 BLOCK = 32  # rows that walk down a tree together; their codes stay in the first-level cache
-_COARSEST = 1 << 16  # a threshold keeps at least 7 bits of mantissa
+_COARSEST = 1 << 17  # a threshold keeps at least 6 bits of mantissa
 
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
 
@@ -82,7 +82,7 @@ def _sample(state: Array, taken: Array, rows: Array) -> None:
 def _draw_cut(state: Array, low: Integer, high: Integer, step: Integer, value: Array, bits: Array) -> Integer:
     """Draw a threshold's code from low to high - step, so that both sides of the split keep a row.
 
-    Uniform between the two values, then rounded to a grid that is at most 1/256 as wide as they are
+    Uniform between the two values, then rounded to a grid that is at most 1/64 as wide as they are
     apart: bits that no row tells apart would only make the tree longer on the wire. ``value`` and
     ``bits`` are room for a float32, seen as such and as an integer.
     """
@@ -91,7 +91,7 @@ def _draw_cut(state: Array, low: Integer, high: Integer, step: Integer, value: A
     bits[0] = _image(np.int32(high))
     value[0] = lowest + _uniform(state) * (np.float64(value[0]) - lowest)
     grid = step
-    while grid < _COARSEST and (grid << 9) <= high - low:
+    while grid < _COARSEST and (grid << 7) <= high - low:
         grid <<= 1
     return max(low, min(np.int64(_code(bits[0])) & -grid, high - step))
 

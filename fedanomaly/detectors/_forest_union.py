@@ -12,6 +12,7 @@ from fedanomaly.core.arrays import Array, Arrays, require, under_prefix, with_pr
 from fedanomaly.core.errors import FederationError, InvalidArrays
 from fedanomaly.core.keyed import Turn
 from fedanomaly.core.steps import Answer, CollectStep, Step
+from fedanomaly.detectors._forest_arrays import forest_from_arrays, forest_to_arrays
 from fedanomaly.detectors._trees import Forest, depth_for
 from fedanomaly.detectors.base import Aggregation, features_of, rows_of
 
@@ -66,17 +67,20 @@ class GrowTrees(CollectStep):
         quota = self._quota(rows, turn)
         keys = turn.generator("trees").integers(0, 2**64, size=quota, dtype=np.uint64)
         X = np.ascontiguousarray(X, dtype=np.float64)
-        return self.detector.grow(X, keys, self._depth(rows)).to_arrays()
+        return forest_to_arrays(self.detector.grow(X, keys, self._depth(rows)))
 
     def check(self, state: Arrays, answer: Arrays, turn: Turn) -> None:
         """Accept exactly the client's quota of whole trees, grown on no more rows than it declared."""
         rows = rows_of(state)
-        forest = Forest.from_arrays(answer, min_trees=0)
-        if len(forest) != (quota := self._quota(rows, turn)):
-            raise InvalidArrays(f"there are {len(forest)} trees, the quota is {quota}")
+        # number and depth first: they bound the memory that the trees unfold to
+        n_trees = len(require(answer, "psi", kind="i", shape=(None,)))
+        if n_trees != (quota := self._quota(rows, turn)):
+            raise InvalidArrays(f"there are {n_trees} trees, the quota is {quota}")
+        grown_to = int(require(answer, "depth", kind="i", shape=()))
+        if grown_to != (depth := self._depth(rows)):
+            raise InvalidArrays(f"trees have depth {grown_to}, expected {depth}")
+        forest = forest_from_arrays(answer, min_trees=0)
         declared = int(rows[turn.client])
-        if forest.depth != (depth := self._depth(rows)):
-            raise InvalidArrays(f"trees have depth {forest.depth}, expected {depth}")
         if len(forest) and int(forest.psi.max()) > (most := self.detector.sample_size(declared)):
             raise InvalidArrays(f"a tree was grown on {forest.psi.max()} rows, the limit is {most}")
         known = features_of(state) or int(state.get("forest/n_features", forest.n_features))
@@ -85,12 +89,12 @@ class GrowTrees(CollectStep):
 
     def combine(self, state: Arrays, answers: Sequence[Answer]) -> Arrays:
         """Add the trees of this round to those of the rounds before."""
-        earlier = [under_prefix(state, "forest")] if "forest/nodes" in state else []
-        grown = [answer for _, answer in answers if len(answer["nodes"])]
+        earlier = [under_prefix(state, "forest")] if "forest/psi" in state else []
+        grown = [answer for _, answer in answers if len(answer["psi"])]
         if not (parts := earlier + grown):
             return {}
-        joined = Forest.join([Forest.from_arrays(part) for part in parts])
-        return with_prefix(joined.to_arrays(), "forest")
+        joined = Forest.join([forest_from_arrays(part) for part in parts])
+        return with_prefix(forest_to_arrays(joined), "forest")
 
     def _quota(self, rows: Array, turn: Turn) -> int:
         n_trees = trees_this_round(self.detector.n_estimators, turn.server_round, turn.rounds)
@@ -122,6 +126,6 @@ class Union(Aggregation):
 
     def model(self, state: Arrays) -> Arrays:
         """Return the forest as it stands."""
-        if "forest/nodes" not in state:
+        if "forest/psi" not in state:
             raise FederationError("no client has sent a tree yet")
         return under_prefix(state, "forest")

@@ -1,4 +1,4 @@
-"""Isolation trees as flat arrays: 4 bytes a node, no links to follow, checked in full before use.
+"""Isolation trees as flat arrays in memory: 4 bytes a node, no links to follow.
 
 A tree is a complete binary heap of depth D. Entry ``i`` of its ``nodes`` has its children at
 ``2 i + 1`` (value <= threshold) and ``2 i + 2``; links are implied, so no array can send a walk
@@ -7,18 +7,19 @@ the float32 threshold, cut to its upper 24 bits, and the feature in the low byte
 it is 64 bits: all 32 bits of the image above 32 bits of feature. A node that does not split holds
 ``+inf`` as its threshold, which sends every row to the left: the walk always takes D steps and ends
 at a leaf's leftmost descendant on the bottom, where ``counts`` keeps how many rows the leaf has.
+What travels is in :mod:`fedanomaly.detectors._forest_arrays`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from fedanomaly.core.arrays import Array, Arrays, require, require_only
+from fedanomaly.core.arrays import Array
 from fedanomaly.core.errors import InvalidArrays
 
 MAX_TREES = 100_000
@@ -54,7 +55,7 @@ def no_split(dtype: npt.DTypeLike) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Forest:
-    """Isolation trees of one depth; construct through :meth:`from_arrays` unless they are your own.
+    """Isolation trees of one depth.
 
     Attributes
     ----------
@@ -85,32 +86,6 @@ class Forest:
         )
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Array], *, min_trees: int = 1) -> Forest:
-        """Return the forest in ``arrays``, copied; raise :class:`InvalidArrays` unless it is whole.
-
-        Every accepted forest scores every finite row, within [-1, 0], in time and memory that its
-        own size bounds.
-        """
-        require_only(arrays, {"nodes", "counts", "psi", "n_features"})
-        n_features = int(_typed(arrays, "n_features", np.int64, (), low=1, high=2**31 - 1))
-        nodes = _typed(arrays, "nodes", node_dtype(n_features), (None, None))
-        n_trees, n_nodes = nodes.shape
-        depth = (n_nodes + 1).bit_length() - 1
-        if not 1 <= depth <= MAX_DEPTH or n_nodes != 2**depth - 1:
-            raise InvalidArrays(f"trees have {n_nodes} nodes, expected 2**depth - 1, depth 1 to {MAX_DEPTH}")
-        if not min_trees <= n_trees <= MAX_TREES:
-            raise InvalidArrays(f"there are {n_trees} trees, expected {min_trees} to {MAX_TREES}")
-        counts = _typed(arrays, "counts", np.uint16, (n_trees, 2**depth))
-        psi = _typed(arrays, "psi", np.int32, (n_trees,), low=1, high=2**depth)
-        _check_nodes(nodes, n_features)
-        leaves, _ = _walk(nodes)
-        if not np.array_equal(counts > 0, leaves):
-            raise InvalidArrays("array 'counts' does not hold rows at the trees' leaves, and only there")
-        if not np.array_equal(counts.sum(axis=1, dtype=np.int64), psi):
-            raise InvalidArrays("array 'counts' does not add up to 'psi' in every tree")
-        return cls(nodes, counts, psi, n_features)
-
-    @classmethod
     def join(cls, forests: Sequence[Forest]) -> Forest:
         """Return all trees of forests over the same features in one, at the greatest depth."""
         if len(features := {forest.n_features for forest in forests}) != 1:
@@ -123,11 +98,6 @@ class Forest:
             np.concatenate([forest.psi for forest in deepened]),
             features.pop(),
         )
-
-    def to_arrays(self) -> Arrays:
-        """Return ``nodes``, ``counts``, ``psi`` and ``n_features`` as named arrays."""
-        n_features = np.array(self.n_features, dtype=np.int64)
-        return {"nodes": self.nodes, "counts": self.counts, "psi": self.psi, "n_features": n_features}
 
     def __len__(self) -> int:
         return len(self.nodes)
@@ -144,7 +114,10 @@ class Forest:
         The path length h is the leaf's depth plus c(rows in it). A tree grown on one row tells
         nothing and gives 1, the value of an average row.
         """
-        _, depths = _walk(self.nodes)
+        depths = np.zeros((len(self), 1), dtype=np.uint8)
+        for level in range(self.depth):
+            splits = self.nodes[:, 2**level - 1 : 2 ** (level + 1) - 1] != no_split(self.nodes.dtype)
+            depths = np.repeat(depths + splits, 2, axis=1)
         values = (depths + AVERAGE_PATH[self.counts]) / np.maximum(AVERAGE_PATH[self.psi], 1.0)[:, None]
         values[self.psi == 1] = 1.0
         return np.asarray(values, dtype=np.float32)
@@ -157,47 +130,3 @@ class Forest:
         deep.nodes[:, : self.nodes.shape[1]] = self.nodes
         deep.counts[:, :: 2 ** (depth - self.depth)] = self.counts
         return Forest(deep.nodes, deep.counts, self.psi, self.n_features)
-
-
-def _typed(
-    arrays: Mapping[str, Array],
-    name: str,
-    dtype: npt.DTypeLike,
-    shape: tuple[int | None, ...],
-    low: int | None = None,
-    high: int | None = None,
-) -> Array:
-    """Return a C-ordered copy of one array of exactly this dtype, so that nobody can change it later."""
-    array = require(arrays, name, kind="iu", shape=shape, low=low, high=high)
-    if array.dtype != np.dtype(dtype):
-        raise InvalidArrays(f"array {name!r} has dtype {array.dtype}, expected {np.dtype(dtype)}")
-    return np.array(array, order="C")
-
-
-def _check_nodes(nodes: Array, n_features: int) -> None:
-    """Refuse a feature that rows do not have and a threshold that is not finite."""
-    bits = 32 if nodes.itemsize == 8 else 8
-    feature = nodes & nodes.dtype.type(2**bits - 1)
-    image = nodes >> 32 if nodes.itemsize == 8 else nodes - feature
-    split = nodes != no_split(nodes.dtype)
-    if (feature[split] >= n_features).any():
-        raise InvalidArrays(f"array 'nodes' asks for a feature beyond the {n_features} there are")
-    if ((image < -_INFINITY) | (image >= _INFINITY))[split].any():
-        raise InvalidArrays("array 'nodes' holds thresholds that are not finite")
-
-
-def _walk(nodes: Array) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.uint8]]:
-    """Return, for each bottom position, whether it stands for a leaf, and the depth of the leaf above it."""
-    n_trees = len(nodes)
-    leaves = np.ones((n_trees, 1), dtype=np.bool_)
-    depths = np.zeros((n_trees, 1), dtype=np.uint8)
-    parent_splits = leaves
-    for level in range(int(nodes.shape[1]).bit_length()):
-        splits = nodes[:, 2**level - 1 : 2 ** (level + 1) - 1] != no_split(nodes.dtype)
-        if (splits & ~parent_splits).any():
-            raise InvalidArrays("array 'nodes' holds a split below a node that does not split")
-        depths = np.repeat(depths + splits, 2, axis=1)
-        leaves = np.repeat(leaves, 2, axis=1)
-        leaves[:, 1::2] &= splits
-        parent_splits = np.repeat(splits, 2, axis=1)
-    return leaves, depths

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fedanomaly.core.arrays import Array, Arrays
 from fedanomaly.detectors import _params
+from fedanomaly.detectors._forest_arrays import forest_from_arrays, forest_to_arrays
 from fedanomaly.detectors._forest_union import Union
 from fedanomaly.detectors._trees import MAX_PSI, MAX_TREES, Forest, depth_for
 from fedanomaly.detectors.base import DETECTORS, Aggregation, Detector, Scores, check_params
@@ -120,13 +121,13 @@ class IsolationForest(Detector):
         return self._scores(self._validated(X, reset=False))
 
     def to_arrays(self) -> Arrays:
-        """Return the trees as named arrays (format: :mod:`fedanomaly.detectors._trees`)."""
+        """Return the trees as named arrays (format: :mod:`fedanomaly.detectors._forest_arrays`)."""
         check_is_fitted(self, "forest_")
-        return self.forest_.to_arrays()
+        return forest_to_arrays(self.forest_)
 
     def load(self, arrays: Arrays) -> Self:
         """Take over trees, in place; ``offset_`` becomes -0.5."""
-        self._take_over(Forest.from_arrays(arrays))
+        self._take_over(forest_from_arrays(arrays))
         self.__dict__.pop("feature_names_in_", None)  # those of an earlier fit
         return self
 

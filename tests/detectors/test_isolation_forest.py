@@ -16,6 +16,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from fedanomaly.core.errors import FederationError, InvalidArrays
 from fedanomaly.core.keyed import Turn
 from fedanomaly.detectors import IsolationForest
+from fedanomaly.detectors._forest_arrays import forest_from_arrays
 from fedanomaly.detectors._forest_union import GrowTrees, Union, apportion, trees_this_round
 from fedanomaly.detectors.contract import run_steps
 
@@ -195,14 +196,14 @@ def test_the_forest_grows_to_n_estimators_over_the_rounds() -> None:
     way = Union(IsolationForest(n_estimators=50))
     for rounds in (1, 3, 7):
         arrays = way.model(run_steps(way, parts(), rounds=rounds))
-        assert len(arrays["nodes"]) == 50
+        assert len(arrays["psi"]) == 50
     single = run_steps(way, parts(), rounds=1)["forest/psi"]
     assert single.tolist() == [256] * 25 + [100] * 8 + [200] * 17  # shares 25, 8.3, 16.7; each its own psi
 
 
 def test_more_rounds_than_trees() -> None:
     way = Union(IsolationForest(n_estimators=2))
-    assert len(way.model(run_steps(way, parts(), rounds=9))["nodes"]) == 2
+    assert len(way.model(run_steps(way, parts(), rounds=9))["psi"]) == 2
 
 
 def test_before_the_first_tree_there_is_no_model() -> None:
@@ -210,10 +211,14 @@ def test_before_the_first_tree_there_is_no_model() -> None:
         Union(IsolationForest()).model({})
 
 
+def nodes(arrays) -> np.ndarray:
+    return forest_from_arrays(arrays).nodes
+
+
 def test_a_clients_trees_do_not_depend_on_the_others() -> None:
     step = GrowTrees(IsolationForest(n_estimators=30))
     few, many = (
-        step.answer({"rows": np.array([200, other])}, parts()[2], None, Turn(1, 1, 1, 0, (0, 1)))["nodes"]
+        nodes(step.answer({"rows": np.array([200, other])}, parts()[2], None, Turn(1, 1, 1, 0, (0, 1))))
         for other in (400, 200)
     )
     assert len(few) == 10 and len(many) == 15
@@ -224,7 +229,7 @@ def test_rounds_and_clients_grow_different_trees() -> None:
     step = GrowTrees(IsolationForest(n_estimators=10))
     request = {"rows": np.array([200, 200])}
     grown = [
-        step.answer(request, parts()[2], None, Turn(seed, number, 2, client, (0, 1)))["nodes"]
+        nodes(step.answer(request, parts()[2], None, Turn(seed, number, 2, client, (0, 1))))
         for seed, number, client in [(1, 1, 0), (1, 2, 0), (1, 1, 1), (2, 1, 0)]
     ]
     assert len(np.unique(np.concatenate(grown), axis=0)) == sum(map(len, grown))
@@ -247,7 +252,7 @@ def a_step() -> tuple[GrowTrees, dict, dict, Turn]:
 def test_a_client_cannot_contribute_more_than_its_quota() -> None:
     step, state, answer, turn = a_step()
     step.check(state, answer, turn)
-    assert set(step.request({**state, "forest/nodes": answer["nodes"]})) == {"rows"}
+    assert set(step.request({**state, "forest/psi": answer["psi"]})) == {"rows"}
     doubled = {n: np.concatenate([a, a]) if a.ndim else a for n, a in answer.items()}
     with pytest.raises(InvalidArrays, match="quota is 2"):
         step.check(state, doubled, turn)

@@ -7,6 +7,7 @@ from fedanomaly.core.arrays import digest, under_prefix
 from fedanomaly.core.errors import FederationError, InvalidArrays
 from fedanomaly.core.keyed import Turn
 from fedanomaly.detectors import IsolationForest, LocalOutlierFactor, aggregations_of
+from fedanomaly.detectors._forest_arrays import NAMES
 from fedanomaly.detectors.contract import run_steps
 from fedanomaly.detectors.references import FitAlone, Local, Pooled, ShipRows
 
@@ -85,13 +86,13 @@ def test_a_late_client_fits_when_it_comes_and_the_others_rest() -> None:
 
 def test_client_1_is_not_client_10() -> None:
     state = run_steps(Local(FOREST), parts((20,) * 11))
-    assert set(Local(FOREST).personal_model(state, 1)) == {"nodes", "counts", "psi", "n_features"}
+    assert set(Local(FOREST).personal_model(state, 1)) == set(NAMES)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model/nodes": None}, "missing"),
+        ({"model/splits": None}, "missing"),
         ({"fitted_rows": np.array(41)}, "above 40"),
         ({"fitted_rows": np.array(0)}, "below 1"),
         ({"fitted_rows": None}, "missing"),

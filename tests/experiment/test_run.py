@@ -204,7 +204,7 @@ def test_balancing_smooths_calibration_and_never_touches_test_rows(tmp_path):
     )
     assert smote.summary["metrics"]["rows"] == plain.summary["metrics"]["rows"]
     assert smote.summary["model_sha256"] != "" and not any(leak["found"] for leak in smote.summary["leaks"])
-    assert np.array_equal(smote.model["model/nodes"], plain.model["model/nodes"])
+    assert np.array_equal(smote.model["model/threshold"], plain.model["model/threshold"])
 
 
 def test_the_overlapping_partition_of_the_thesis_is_found_out(tmp_path):

@@ -36,7 +36,7 @@ def train(config, rows, task, request, client):
     if task.server_round == 2 and client == 1:
         raise ValueError("the disk is full")
     if task.server_round == 2 and client == 2:
-        return {"nodes": np.full((3, 3), np.nan), "counts": np.zeros(1)}
+        return {"psi": np.full((3, 3), np.nan), "threshold": np.zeros(1)}
     if task.server_round == 2 and client == 3:
         time.sleep(600)
     return honest.train(config, rows, task, request, client)
@@ -108,7 +108,7 @@ def test_raising_lying_and_hanging_clients_are_named(tmp_path):
             event["client"]: event["what"] for event in federation.events if event["server_round"] == 2
         }
         assert "the disk is full" in reasons["1"]
-        assert "nodes" in reasons["2"] or "missing" in reasons["2"] or "unknown" in reasons["2"]
+        assert "psi" in reasons["2"] or "missing" in reasons["2"] or "unknown" in reasons["2"]
         assert "no answer within 45 s" in reasons["3"]
         assert set(federation.summary["per_client"]) >= {"0", "1", "2", "4", "5"}
         federation.ended(clients)

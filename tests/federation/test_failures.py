@@ -107,8 +107,8 @@ def test_a_client_that_cannot_introduce_itself_does_not_join():
     ("answer", "sentence"),
     [
         ({}, "missing"),
-        ({"nodes": np.zeros((3, 3))}, ""),
-        ({"nodes": np.full((4, 255), 7, np.int32), "counts": np.zeros((4, 256), np.uint16)}, ""),
+        ({"psi": np.zeros((3, 3))}, "dtype"),
+        ({"psi": np.full(4, 256), "depth": np.array(40)}, ""),
     ],
 )
 def test_malformed_trees_are_refused(answer, sentence):
@@ -138,7 +138,7 @@ def test_a_client_cannot_invent_test_rows():
     assert any("were declared" in event.what for event in witness.events)
 
 
-names = st.sampled_from(["nodes", "counts", "psi", "n_features", "test/fraud/keys", "test/fraud/counts", "x"])
+names = st.sampled_from(["splits", "threshold", "psi", "depth", "test/fraud/keys", "test/fraud/counts", "x"])
 hostile = st.dictionaries(
     names,
     hnp.arrays(
