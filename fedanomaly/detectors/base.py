@@ -35,6 +35,9 @@ class Detector(OutlierMixin, BaseEstimator, ABC):  # type: ignore[misc]
     name: ClassVar[str]
     title: ClassVar[str]  # one line for the docs' table
     default_scaling: ClassVar[str] = "standard"  # "none" where the detector is scale-free
+    compiled: ClassVar[bool] = (
+        False  # fitting or scoring loads compiled kernels, best before tasks are forked
+    )
     exact_rows: ClassVar[int | None] = None
     """Most rows ``fit`` may be given as a reference; above that a keyed sample is taken, and said."""
 

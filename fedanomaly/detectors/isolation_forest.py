@@ -80,6 +80,7 @@ class IsolationForest(Detector):
     name = "isolation-forest"
     title = "Isolation forest: rows that random splits isolate early"
     default_scaling = "none"
+    compiled = True
     aggregations: ClassVar[dict[str, type[Aggregation]]] = {Union.name: Union}
 
     def __init__(

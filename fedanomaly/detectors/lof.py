@@ -63,6 +63,7 @@ class LocalOutlierFactor(Detector):
     """
 
     name = "lof"
+    compiled = True
     title = "Local outlier factor: on rows, or one a client on its k-means centroids"
     default_scaling = "standard"
     exact_rows = 10_000

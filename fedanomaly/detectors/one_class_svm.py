@@ -73,6 +73,7 @@ class OneClassSVM(Detector):
     """
 
     name = "one-class-svm"
+    compiled = True
     title = "One-class SVM: Gaussian kernel, exact or on synthetic Nyström landmarks"
     default_scaling = "standard"
     exact_rows = 20_000

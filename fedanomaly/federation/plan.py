@@ -134,9 +134,10 @@ def try_detector(detector: Detector) -> None:
 
 @cache
 def warm_up() -> None:
-    """Load every detector's compiled kernels, so that forked tasks find them in memory."""
+    """Load the detectors' compiled kernels, so that forked tasks find them in memory."""
     for cls in DETECTORS.registered().values():
-        try_detector(cls())
+        if cls.compiled:
+            try_detector(cls())
 
 
 def choose_aggregation(detector: Detector, name: str) -> tuple[Aggregation, str]:

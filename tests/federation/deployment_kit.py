@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import fedanomaly
 from fedanomaly.federation.deployment.processes import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -89,6 +90,21 @@ class Federation:
         self.wait_for(lambda: process.poll() is not None, seconds)
         return process.returncode
 
+    def assert_equals_local_engine(self, **options):
+        """Check that the local engine gives the same model and metrics from the same options."""
+        local = fedanomaly.run(
+            "wdbc",
+            params="n_estimators=20",
+            references=False,
+            out=self.folder / "local",
+            **options,
+        ).summary
+        assert self.summary["model_sha256"] == local["model_sha256"]
+        assert _untimed(self.summary["metrics"]) == _untimed(local["metrics"])
+        assert self.summary["per_client"].keys() == local["per_client"].keys()
+        for client, metrics in self.summary["per_client"].items():
+            assert _untimed(metrics) == _untimed(local["per_client"][client]), client
+
     def logs(self):
         return "\n".join(
             f"== {process.log.name}\n{process.log.read_text()[-3000:]}" for process in self.started
@@ -107,6 +123,12 @@ class Federation:
 
     def assert_all_gone(self):
         self.wait_for(lambda: not self.left_running(), 90)
+
+
+def _untimed(metrics):
+    """Return what must not depend on the engine (undefined values as text: NaN is unequal to itself)."""
+    spent = {"seconds", "bytes_up", "bytes_down"}
+    return {name: str(value) for name, value in metrics.items() if name not in spent}
 
 
 def app_with(folder, anomaly):

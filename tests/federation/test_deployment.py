@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from deployment_kit import Federation, app_with
 
-import fedanomaly
 from fedanomaly.federation.deployment.processes import environment
 
 pytestmark = [
@@ -49,7 +48,7 @@ def federation(tmp_path):
         yield running
 
 
-def test_two_commands_give_what_the_local_engine_gives(federation, tmp_path):
+def test_two_commands_give_what_the_local_engine_gives(federation):
     options = ("--rounds", 2, "--clients", 3, "--partition", "dirichlet", "--seed", 7)
     server, clients = federation.server(*options), federation.clients(3)
     assert federation.ended(server) == 0, federation.logs()
@@ -57,23 +56,7 @@ def test_two_commands_give_what_the_local_engine_gives(federation, tmp_path):
     assert federation.summary["status"] == "completed"
     assert federation.summary["engine"] == "deployment"
     assert federation.events == []
-    local = fedanomaly.run(
-        "wdbc",
-        params="n_estimators=20",
-        references=False,
-        rounds=2,
-        clients=3,
-        partition="dirichlet",
-        seed=7,
-        out=tmp_path / "local",
-    )
-    assert federation.summary["model_sha256"] == local.summary["model_sha256"]
-    timed = {"seconds", "bytes_up", "bytes_down"}
-    for client, metrics in {**federation.summary["per_client"], "all": federation.summary["metrics"]}.items():
-        other = local.summary["metrics"] if client == "all" else local.summary["per_client"][client]
-        assert {k: v for k, v in metrics.items() if k not in timed} == {
-            k: v for k, v in other.items() if k not in timed
-        }
+    federation.assert_equals_local_engine(rounds=2, clients=3, partition="dirichlet", seed=7)
     text = server.log.read_text()
     assert "round 2/2" in text and "report:" in text and "Traceback" not in text
     assert (federation.out / "report.md").exists()
@@ -217,13 +200,10 @@ def test_usage_errors_are_one_sentence_and_exit_2(federation, tmp_path):
     assert "no server answers" in clients.log.read_text()
 
 
-def test_the_stock_programs_give_the_same_model(federation, tmp_path):
+def test_the_stock_programs_give_the_same_model(federation):
     federation.env["FEDANOMALY_STOCK"] = "1"
     server, clients = federation.server("--rounds", 1, "--clients", 1), federation.clients(1)
     assert federation.ended(server, 240) == 0, federation.logs()
     assert federation.ended(clients) == 0
-    local = fedanomaly.run(
-        "wdbc", params="n_estimators=20", references=False, rounds=1, clients=1, out=tmp_path / "local"
-    )
-    assert federation.summary["model_sha256"] == local.summary["model_sha256"]
+    federation.assert_equals_local_engine(rounds=1, clients=1)
     assert np.isfinite(federation.summary["metrics"]["accuracy"])

@@ -5,8 +5,6 @@ from importlib.util import find_spec
 import pytest
 from deployment_kit import Federation
 
-import fedanomaly
-
 QUICK = ("--rounds", 2, "--clients", 3, "--partition", "dirichlet", "--seed", 7, "--timeout", 300)
 
 
@@ -17,19 +15,7 @@ def test_ray_gives_what_the_local_engine_gives(tmp_path):
         assert federation.ended(server, 400) == 0, federation.logs()
         assert federation.summary["engine"] == "ray"
         assert federation.events == []
-        local = fedanomaly.run(
-            "wdbc",
-            params="n_estimators=20",
-            references=False,
-            rounds=2,
-            clients=3,
-            partition="dirichlet",
-            seed=7,
-            out=tmp_path / "local",
-        )
-        assert federation.summary["model_sha256"] == local.summary["model_sha256"]
-        for name in ("precision", "recall", "accuracy", "auroc"):
-            assert federation.summary["metrics"][name] == local.summary["metrics"][name]
+        federation.assert_equals_local_engine(rounds=2, clients=3, partition="dirichlet", seed=7)
         federation.assert_all_gone()
 
 
