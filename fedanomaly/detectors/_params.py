@@ -13,6 +13,18 @@ def whole(value: Any, low: int) -> Condition:
     return value, isinstance(value, Integral) and int(value) >= low, f"an integer of at least {low}"
 
 
+def between(value: Any, low: int, high: int) -> Condition:
+    """Require an integer from ``low`` to ``high``."""
+    good = isinstance(value, Integral) and low <= int(value) <= high
+    return value, good, f"an integer from {low} to {high}"
+
+
+def share(value: Any, *, zero: bool) -> Condition:
+    """Require a share in [0, 1] or, unless ``zero``, in (0, 1]."""
+    good = isinstance(value, Real) and 0 <= float(value) <= 1 and (zero or float(value) > 0)
+    return value, good, "in [0, 1]" if zero else "in (0, 1]"
+
+
 def contamination(value: Any) -> Condition:
     """Require ``'auto'`` or a share in (0, 0.5]."""
     share = isinstance(value, Real) and 0 < float(value) <= 0.5
