@@ -1,0 +1,89 @@
+"""The commands ``study`` and ``benchmark``: their options, and what they print."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+MOST_SHOWN = 60  # lines of a table of means
+
+
+def add_study(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``study``."""
+    parser.add_argument("file", metavar="studies/NAME.toml", help="what to run")
+    parser.add_argument("--out", metavar="FILE.parquet", help="results/studies/NAME.parquet")
+    _add_workers(parser)
+
+
+def study_command(options: argparse.Namespace, console: Console) -> int:
+    """Run ``study``: print each combination's means, unless there are too many to read."""
+    from fedanomaly.evaluation.markdown import table
+    from fedanomaly.experiment.grid_view import GridView
+    from fedanomaly.experiment.studies import read_study, run_study, summary
+
+    study = read_study(Path(options.file))
+    out = Path(options.out or Path("results") / "studies" / f"{study.name}.parquet")
+    with GridView(console, study.title) as view:
+        frame = run_study(study, out, workers=options.workers, view=view)
+    means = summary(study, frame, ("average_precision", "auroc", "f1"))
+    if 0 < len(means) <= MOST_SHOWN:
+        _say(console, "after the last round, over all clients: mean over the seeds [95 % interval]")
+        _say(console, table(list(means[0]), [list(row.values()) for row in means]))
+    _say(console, f"{len(frame):,} rows: {out}")
+    return 0
+
+
+def add_benchmark(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``benchmark``."""
+    for name, what in (
+        ("tables", "6_cardio cardio ...; default all in $FEDANOMALY_DATA/adbench"),
+        ("detectors", "default all that need no labels"),
+        ("aggregations", "default all; local and pooled are always beside them"),
+        ("partitions", "default iid dirichlet label feature quantity"),
+    ):
+        parser.add_argument(f"--{name}", nargs="+", default=[], metavar="NAME", help=what)
+    for name, number, what in (
+        ("seeds", 5, "number of seeds"),
+        ("clients", 10, "number of clients"),
+        ("rounds", 5, "rounds of aggregations that improve with them"),
+        ("rows", 10_000, "larger tables are cut to a keyed sample"),
+    ):
+        parser.add_argument(f"--{name}", type=int, default=number, metavar="N", help=f"{what} ({number})")
+    parser.add_argument("--alpha", type=float, default=0.5, metavar="X", help="Dirichlet concentration (0.5)")
+    parser.add_argument("--out", default="results/benchmark", metavar="FOLDER", help="results/benchmark")
+    _add_workers(parser)
+
+
+def benchmark_command(options: argparse.Namespace, console: Console) -> int:
+    """Run ``benchmark`` and write its tables and pictures."""
+    from fedanomaly.experiment.benchmark import BenchmarkOptions, run_benchmark
+    from fedanomaly.experiment.benchmark_report import write_benchmark_report
+    from fedanomaly.experiment.grid_view import GridView
+
+    asked = BenchmarkOptions(
+        tables=tuple(options.tables),
+        detectors=tuple(options.detectors),
+        aggregations=tuple(options.aggregations),
+        partitions=tuple(options.partitions),
+        seeds=options.seeds,
+        clients=options.clients,
+        rounds=options.rounds,
+        rows=options.rows,
+        alpha=options.alpha,
+    )
+    folder = Path(options.out)
+    with GridView(console, "benchmark") as view:
+        frame = run_benchmark(asked, folder / "benchmark.parquet", workers=options.workers, view=view)
+    for path in write_benchmark_report(frame, folder):
+        _say(console, f"written: {path}")
+    return 0
+
+
+def _add_workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (as many as processors)")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
