@@ -64,6 +64,29 @@ def _code(bits: Integer) -> Integer:
 
 
 @_compiled
+def to_codes(x: Array, floats: Array, code_bits: Integer) -> Integer:
+    """Write the codes of ``x`` as the bits of ``floats``; return whether a value is not finite (0 or 1)."""
+    bits = floats.view(np.int32)
+    bad = np.int32(0)
+    for i in range(len(x)):
+        bad |= np.int32(x[i] - x[i] != 0)  # infinite or NaN; an or of integers becomes vector instructions
+        floats[i] = x[i]
+    for i in range(len(x)):
+        bits[i] = _code(bits[i]) & code_bits
+    return bad
+
+
+@_compiled
+def all_finite(X: Array) -> bool:
+    """Return whether no value is infinite or NaN; C-contiguous, at the speed of memory."""
+    values = X.reshape(-1)
+    bad = np.int32(0)
+    for i in range(len(values)):
+        bad |= np.int32(values[i] - values[i] != 0)
+    return bool(bad == 0)
+
+
+@_compiled
 def _sample(state: Array, taken: Array, rows: Array) -> None:
     """Fill ``rows`` with distinct row numbers by Floyd's algorithm (Bentley and Floyd 1987)."""
     n, size = len(taken), len(rows)
@@ -122,21 +145,24 @@ def grow(X: Array, keys: Array, psi: Integer, depth: Integer, nodes: Array, coun
         height += 1
     state = np.empty(1, np.uint64)
     taken = np.zeros(n, np.bool_)
-    rows = np.empty(psi, np.int64)
-    floats = np.empty(n_features, np.float32)
+    rows, aside = np.empty(psi, np.int64), np.empty(psi, np.int64)
+    floats = np.empty(psi * n_features, np.float32)
     bits = floats.view(np.int32)
-    codes = np.empty((psi, n_features), np.int32)
+    codes = bits.reshape((psi, n_features))
     code_bits = np.int32(-step)
+    value = np.empty(1, np.float32)
     features = np.empty(n_features, np.int64)
     stack = np.empty((depth + 1, 4), np.int64)
     for tree in range(len(keys)):
         state[0] = keys[tree]
         _sample(state, taken, rows)
         for i in range(psi):
-            floats[:] = X[rows[i]]
+            row = rows[i]
             for f in range(n_features):
-                codes[i, f] = _code(bits[f]) & code_bits
+                floats[i * n_features + f] = X[row, f]
             rows[i] = i
+        for i in range(len(bits)):
+            bits[i] = _code(bits[i]) & code_bits
         for f in range(n_features):
             features[f] = f
         stack[0] = (1, 0, 0, psi)  # heap number (the root is 1), level, and the rows[start:stop] there
@@ -160,17 +186,16 @@ def grow(X: Array, keys: Array, psi: Integer, depth: Integer, nodes: Array, coun
             if low == high:
                 counts[tree, (number << (depth - level)) - (1 << depth)] = stop - start
                 continue
-            cut = _draw_cut(state, low, high, step, floats, bits)
+            cut = _draw_cut(state, low, high, step, value, value.view(np.int32))
             nodes[tree, number - 1] = (cut << shift) | feature
-            left, right = start, stop - 1
-            while left <= right:
-                row = rows[left]
-                if codes[row, feature] > cut:
-                    rows[left] = rows[right]
-                    rows[right] = row
-                    right -= 1
-                else:
-                    left += 1
+            left, right = start, 0
+            for i in range(start, stop):  # without a branch: half of all guesses would be wrong
+                row = rows[i]
+                beyond = codes[row, feature] > cut
+                rows[left] = aside[right] = row
+                left += not beyond
+                right += beyond
+            rows[left:stop] = aside[:right]
             stack[size] = (2 * number, level + 1, start, left)
             stack[size + 1] = (2 * number + 1, level + 1, left, stop)
             size += 2
@@ -185,13 +210,12 @@ def _step(block: Array, tree: Array, feature_bits: Integer, row: Integer, at: In
 
 
 @_compiled
-def _descend(block: Array, tree: Array, depth: Integer, at: Array) -> None:
+def _descend(block: Array, tree: Array, depth: Integer, rows: Integer, at: Array) -> None:
     """Walk the rows of a block down one tree, without a branch, and write where each arrives.
 
     On the first two levels all rows meet the same three nodes: plain comparisons of neighbouring
     codes, which become vector instructions. Below, eight rows go side by side: their places stay in
-    registers, and while one waits for memory the others move. The function that decides the speed of
-    scoring; a kernel of explicit gathers would replace just this.
+    registers, and while one waits for memory the others move.
     """
     bits = tree.dtype.type(0xFFFFFFFF if tree.itemsize == 8 else 0xFF)
     at[:] = 0
@@ -207,7 +231,7 @@ def _descend(block: Array, tree: Array, depth: Integer, at: Array) -> None:
         levels = depth - 2
     else:
         levels = depth
-    for i in range(0, BLOCK, 8):
+    for i in range(0, rows, 8):  # a block is full but for the last one
         a, b, c, d = at[i], at[i + 1], at[i + 2], at[i + 3]
         e, f, g, h = at[i + 4], at[i + 5], at[i + 6], at[i + 7]
         for _ in range(levels):
@@ -224,13 +248,15 @@ def _descend(block: Array, tree: Array, depth: Integer, at: Array) -> None:
 
 
 @_compiled
-def score(X: Array, nodes: Array, leaf_values: Array, out: Array) -> None:
+def score(X: Array, nodes: Array, leaf_values: Array, out: Array) -> bool:
     """Write each row's mean leaf value, summed over the trees in their order, into ``out``.
+
+    Returns whether all values of ``X`` are finite; where a row's are not, its mean means nothing.
 
     Parameters
     ----------
     X : ndarray of shape (n_rows, n_features), float32 or float64
-        C-contiguous, no NaN.
+        C-contiguous.
     nodes : ndarray of shape (n_trees, 2**depth - 1), int32 or int64
         Validated, C-contiguous.
     leaf_values : ndarray of shape (n_trees, 2**depth), float32
@@ -244,24 +270,25 @@ def score(X: Array, nodes: Array, leaf_values: Array, out: Array) -> None:
         depth += 1
     shift = np.int64(32 if nodes.itemsize == 8 else 0)
     code_bits = np.int32(-1 if nodes.itemsize == 8 else -256)
-    floats = np.empty(n_features, np.float32)
+    values = X.reshape(-1)
+    floats = np.empty(BLOCK * n_features, np.float32)
     bits = floats.view(np.int32)
     block = np.zeros(n_features * BLOCK, nodes.dtype)  # feature by feature
     at = np.empty(BLOCK, np.uint32)
     total = np.empty(BLOCK, np.float64)
+    bad = np.int32(0)
     for first in range(0, n, BLOCK):
         rows = min(BLOCK, n - first)
+        bad |= to_codes(values[first * n_features : (first + rows) * n_features], floats, code_bits)
         for i in range(rows):
-            floats[:] = X[first + i]
             for f in range(n_features):
-                bits[f] = _code(bits[f]) & code_bits
-            for f in range(n_features):
-                block[f * BLOCK + i] = np.int64(bits[f]) << shift
+                block[f * BLOCK + i] = np.int64(bits[i * n_features + f]) << shift
         total[:] = 0.0
         for tree in range(n_trees):
-            _descend(block, nodes[tree], depth, at)
-            values = leaf_values[tree]
-            for i in range(BLOCK):
-                total[i] += values[at[i] - np.uint32(n_nodes)]
+            _descend(block, nodes[tree], depth, rows, at)
+            earned = leaf_values[tree]
+            for i in range(rows):
+                total[i] += earned[at[i] - np.uint32(n_nodes)]
         for i in range(rows):
             out[first + i] = total[i] / n_trees
+    return bool(bad == 0)
