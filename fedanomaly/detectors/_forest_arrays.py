@@ -4,6 +4,7 @@ Only what a tree has is there: which places of the heap split, the splits' featu
 and how many rows each leaf has. Places are in heap order and all trees' entries for a place stand
 side by side (all roots, then all left children of a root, ...): neighbours are alike, which the
 compression on the wire makes use of. Trees of 256 rows take 150 to 300 bytes each, compressed.
+Leaves that were counted anew, over other rows than the trees were grown on, come with ``rows``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.detectors._trees import MAX_DEPTH, MAX_TREES, Forest, no_split, node_dtype
 
 NAMES = frozenset({"splits", "feature", "threshold", "leaf_rows", "psi", "depth", "n_features"})
+MAX_ROWS = 2**48
 _FLIP = np.int32(0x7FFFFFFF)
 
 
@@ -31,22 +33,24 @@ def forest_to_arrays(forest: Forest) -> Arrays:
         ``splits``: one bit a place of every tree's heap, packed into uint8; ``feature``, unsigned, and
         ``threshold``, float32: one a split (a row with a value up to the threshold goes left);
         ``leaf_rows``, unsigned: rows in each leaf; ``psi``, int32, shape (n_trees,): rows each tree
-        was grown on; ``depth`` and ``n_features``: int64.
+        was grown on; ``depth`` and ``n_features``: int64. Where ``leaf_rows`` does not add up to
+        ``psi``, since other rows were counted: ``rows``, int64, what it adds up to in each tree.
     """
     splits = (forest.nodes != no_split(forest.nodes.dtype)).T
     nodes = forest.nodes.T[splits]
     wide = nodes.itemsize == 8
     image = (nodes >> 32).astype(np.int32) if wide else nodes & np.int32(-256)
     feature = nodes & nodes.dtype.type(0xFFFFFFFF if wide else 0xFF)
-    place, tree = np.nonzero(_leaves(splits))
+    counted = {} if forest.rows is None else {"rows": forest.rows.astype(np.int64)}
     return {
         "splits": np.packbits(splits),
         "feature": feature.astype(_feature_dtype(forest.n_features)),
         "threshold": _image(image).view(np.float32),
-        "leaf_rows": _narrow(forest.counts[tree, _bottom(place, forest.depth)]),
+        "leaf_rows": _narrow(forest.counts[leaves_of(forest)]),
         "psi": forest.psi,
         "depth": np.array(forest.depth, dtype=np.int64),
         "n_features": np.array(forest.n_features, dtype=np.int64),
+        **counted,
     }
 
 
@@ -56,7 +60,7 @@ def forest_from_arrays(arrays: Mapping[str, Array], *, min_trees: int = 1) -> Fo
     Every accepted forest scores every finite row, within [-1, 0], in time and memory that the number
     of its trees and its depth bound.
     """
-    require_only(arrays, set(NAMES))
+    require_only(arrays, {*NAMES, "rows"})
     n_features = int(require(arrays, "n_features", kind="i", shape=(), low=1, high=2**31 - 1))
     depth = int(require(arrays, "depth", kind="i", shape=(), low=1, high=MAX_DEPTH))
     psi = require(arrays, "psi", kind="i", shape=(None,), low=1, high=2**depth).astype(np.int32)
@@ -67,17 +71,37 @@ def forest_from_arrays(arrays: Mapping[str, Array], *, min_trees: int = 1) -> Fo
     feature = require(arrays, "feature", kind="u", shape=(n_splits,), low=0, high=n_features - 1)
     image = _checked_image(arrays, n_splits, n_features)
     place, tree = np.nonzero(_leaves(splits))
-    leaf_rows = require(arrays, "leaf_rows", kind="u", shape=(len(place),), low=1, high=2**depth)
-    if not np.array_equal(np.bincount(tree, weights=leaf_rows, minlength=len(psi)), psi):
-        raise InvalidArrays("array 'leaf_rows' does not add up to 'psi' in every tree")
+    rows = _counted_rows(arrays, len(psi))
+    least, most = (1, 2**depth) if rows is None else (0, MAX_ROWS)
+    leaf_rows = require(arrays, "leaf_rows", kind="u", shape=(len(place),), low=least, high=most)
+    whole, wanted = (psi, "psi") if rows is None else (rows, "rows")
+    if not np.array_equal(np.bincount(tree, weights=leaf_rows, minlength=len(psi)), whole):
+        raise InvalidArrays(f"array 'leaf_rows' does not add up to {wanted!r} in every tree")
 
-    forest = Forest.blank(len(psi), 1, depth, n_features)
-    forest.psi[:] = psi
-    forest.counts[tree, _bottom(place, depth)] = leaf_rows
+    blank = Forest.blank(len(psi), 1, depth, n_features)
+    counts = blank.counts if rows is None else blank.counts.astype(np.int64)
+    counts[tree, _bottom(place, depth)] = leaf_rows
+    forest = Forest(blank.nodes, counts, psi, n_features, rows)
     dtype = node_dtype(n_features)
     cut = image.astype(dtype) << 32 if dtype is np.int64 else image
     forest.nodes.T[splits] = cut | feature.astype(dtype)
     return forest
+
+
+def leaves_of(forest: Forest) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return tree and bottom position of all leaves, in the order of the array ``leaf_rows``."""
+    place, tree = np.nonzero(_leaves((forest.nodes != no_split(forest.nodes.dtype)).T))
+    return tree, _bottom(place, forest.depth)
+
+
+def _counted_rows(arrays: Mapping[str, Array], n_trees: int) -> npt.NDArray[np.int64] | None:
+    """Return the number of rows counted in each tree, or None where these are the trees' own."""
+    if "rows" not in arrays:
+        return None
+    rows = require(arrays, "rows", kind="i", shape=(n_trees,), low=1, high=MAX_ROWS)
+    if rows.dtype != np.int64:
+        raise InvalidArrays(f"array 'rows' has dtype {rows.dtype}, expected int64")
+    return rows.copy()
 
 
 def _unpacked(arrays: Mapping[str, Array], depth: int, n_trees: int) -> npt.NDArray[np.bool_]:

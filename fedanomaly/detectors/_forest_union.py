@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from fedanomaly.core.keyed import Turn
 from fedanomaly.core.steps import Answer, CollectStep, Step
 from fedanomaly.detectors._forest_arrays import forest_from_arrays, forest_to_arrays
 from fedanomaly.detectors._trees import Forest, depth_for
-from fedanomaly.detectors.base import Aggregation, features_of, rows_of
+from fedanomaly.detectors.base import Aggregation, features_of, rows_of, shares_of
 
 if TYPE_CHECKING:
     from fedanomaly.detectors.isolation_forest import IsolationForest
@@ -47,6 +48,15 @@ def apportion(n_trees: int, rows: Sequence[int], server_round: int) -> list[int]
     return [stop - first for first, stop in pairwise(before)]
 
 
+@lru_cache(maxsize=4)
+def _quotas(
+    n_trees: int, shares: bytes, dtype: str, participants: tuple[int, ...], server_round: int
+) -> dict[int, int]:
+    """Return every participant's quota; the server, and many clients in one process, ask for each."""
+    rows = np.frombuffer(shares, dtype=dtype)[list(participants)].tolist()
+    return dict(zip(participants, apportion(n_trees, rows, server_round), strict=True))
+
+
 class GrowTrees(CollectStep):
     """Every client's quota of trees, grown on its own rows."""
 
@@ -56,15 +66,16 @@ class GrowTrees(CollectStep):
         self.detector = detector
 
     def request(self, state: Arrays) -> Arrays:
-        """Send everyone's number of rows, from which each client knows its quota."""
-        return {"rows": rows_of(state)}
+        """Send everyone's number of rows (and share, where bounded), from which a client knows its quota."""
+        return {name: state[name] for name in ("rows", "shares") if name in state}
 
     def answer(self, request: Arrays, X: Array, y: Array | None, turn: Turn) -> Arrays:
         """Return the client's trees for this round; none if its quota is 0."""
         rows = require(request, "rows", kind="iu", shape=(None,), low=0, high=2**53)
         if max(turn.participants) >= len(rows):
             raise InvalidArrays(f"'rows' knows {len(rows)} clients, but {turn.participants} take part")
-        quota = self._quota(rows, turn)
+        require({"shares": shares_of(request)}, "shares", kind="iu", shape=rows.shape, low=0, high=2**53)
+        quota = self._quota(shares_of(request), turn)
         keys = turn.generator("trees").integers(0, 2**64, size=quota, dtype=np.uint64)
         X = np.ascontiguousarray(X, dtype=np.float64)
         return forest_to_arrays(self.detector.grow(X, keys, self._depth(rows)))
@@ -74,7 +85,7 @@ class GrowTrees(CollectStep):
         rows = rows_of(state)
         # number and depth first: they bound the memory that the trees unfold to
         n_trees = len(require(answer, "psi", kind="i", shape=(None,)))
-        if n_trees != (quota := self._quota(rows, turn)):
+        if n_trees != (quota := self._quota(shares_of(state), turn)):
             raise InvalidArrays(f"there are {n_trees} trees, the quota is {quota}")
         grown_to = int(require(answer, "depth", kind="i", shape=()))
         if grown_to != (depth := self._depth(rows)):
@@ -89,21 +100,33 @@ class GrowTrees(CollectStep):
 
     def combine(self, state: Arrays, answers: Sequence[Answer]) -> Arrays:
         """Add the trees of this round to those of the rounds before."""
-        earlier = [under_prefix(state, "forest")] if "forest/psi" in state else []
-        grown = [answer for _, answer in answers if len(answer["psi"])]
-        if not (parts := earlier + grown):
-            return {}
-        joined = Forest.join([forest_from_arrays(part) for part in parts])
-        return with_prefix(forest_to_arrays(joined), "forest")
+        return with_more_trees(state, [answer for _, answer in answers])
 
-    def _quota(self, rows: Array, turn: Turn) -> int:
+    def _quota(self, shares: Array, turn: Turn) -> int:
         n_trees = trees_this_round(self.detector.n_estimators, turn.server_round, turn.rounds)
-        shares = apportion(n_trees, [rows[client] for client in turn.participants], turn.server_round)
-        return shares[turn.participants.index(turn.client)]
+        return _quotas(n_trees, shares.tobytes(), shares.dtype.str, turn.participants, turn.server_round)[
+            turn.client
+        ]
 
     def _depth(self, rows: Array) -> int:
         """Return the depth that the largest client's trees need: one for all clients."""
         return depth_for(self.detector.sample_size(int(rows.max())))
+
+
+def forest_so_far(state: Arrays) -> Arrays:
+    """Return the forest in ``state``."""
+    if "forest/psi" not in state:
+        raise FederationError("no client has sent a tree yet")
+    return under_prefix(state, "forest")
+
+
+def with_more_trees(state: Arrays, grown: Sequence[Arrays]) -> Arrays:
+    """Return the part of the state that is the forest, with the trees just grown after those before."""
+    earlier = [under_prefix(state, "forest")] if "forest/psi" in state else []
+    if not (parts := [*earlier, *(arrays for arrays in grown if len(arrays["psi"]))]):
+        return {}
+    joined = Forest.join([forest_from_arrays(part) for part in parts])
+    return with_prefix(forest_to_arrays(joined), "forest")
 
 
 class Union(Aggregation):
@@ -126,6 +149,4 @@ class Union(Aggregation):
 
     def model(self, state: Arrays) -> Arrays:
         """Return the forest as it stands."""
-        if "forest/psi" not in state:
-            raise FederationError("no client has sent a tree yet")
-        return under_prefix(state, "forest")
+        return forest_so_far(state)

@@ -17,8 +17,8 @@ def require_float64(
     arrays: Arrays, name: str, shape: tuple[int | None, ...], low: float = -LARGE, high: float = LARGE
 ) -> Array:
     """Return ``arrays[name]``; raise :class:`InvalidArrays` unless it is float64, so shaped and in range."""
-    array = require(arrays, name, kind="f", shape=shape)
-    if array.dtype != np.float64:
+    array = arrays.get(name)
+    if array is not None and array.dtype.kind == "f" and array.dtype != np.float64:
         raise InvalidArrays(f"array {name!r} is {array.dtype}, expected float64")
     return require(arrays, name, kind="f", shape=shape, low=low, high=high)
 
@@ -37,3 +37,10 @@ def require_count(state: Arrays, arrays: Arrays, turn: Turn) -> int:
     if count.dtype != np.int64:
         raise InvalidArrays(f"array 'count' is {count.dtype}, expected int64")
     return int(count[0])
+
+
+def require_equal_rows(counted: Array, most: int) -> None:
+    """Raise :class:`InvalidArrays` unless every tree counts the same number of rows, from 1 to ``most``."""
+    least, largest = int(counted.min(initial=most)), int(counted.max(initial=1))
+    if len(counted) and not 1 <= least == largest <= most:
+        raise InvalidArrays(f"trees count {least} to {largest} rows, expected one number up to {most}")

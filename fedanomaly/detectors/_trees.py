@@ -15,12 +15,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from fedanomaly.core.arrays import Array
 from fedanomaly.core.errors import InvalidArrays
+
+if TYPE_CHECKING:
+    from fedanomaly.detectors._forest_masks import Program
 
 MAX_TREES = 100_000
 MAX_DEPTH = 12
@@ -36,6 +40,13 @@ With the exact harmonic number: its usual estimate takes a logarithm, whose last
 machines, and is off by a quarter at n = 3.
 """
 AVERAGE_PATH[2:] = 2.0 * _HARMONIC[1:] - 2.0 * np.arange(1, MAX_PSI) / np.arange(2, MAX_PSI + 1)
+
+
+def average_path(n: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return c(n) for real n from 0 to ``MAX_PSI``: straight lines between the whole numbers."""
+    whole = np.minimum(n.astype(np.int64), MAX_PSI - 1)
+    step = AVERAGE_PATH[whole + 1] - AVERAGE_PATH[whole]
+    return np.asarray(AVERAGE_PATH[whole] + (n - whole) * step)
 
 
 def depth_for(psi: int) -> int:
@@ -61,18 +72,21 @@ class Forest:
     ----------
     nodes : ndarray of shape (n_trees, 2**depth - 1), int32 or int64
         Packed nodes.
-    counts : ndarray of shape (n_trees, 2**depth), uint16
+    counts : ndarray of shape (n_trees, 2**depth), uint16, or of ``rows``' dtype
         Rows in each leaf, at its leftmost descendant; zero elsewhere.
     psi : ndarray of shape (n_trees,), int32
         Rows each tree was grown on.
     n_features : int
         Features a row has.
+    rows : ndarray of shape (n_trees,), int64 or float64, or None
+        Rows that ``counts`` counts, where they are others than the ``psi`` a tree was grown on.
     """
 
     nodes: Array
     counts: Array
     psi: Array
     n_features: int
+    rows: Array | None = None
 
     @classmethod
     def blank(cls, n_trees: int, psi: int, depth: int, n_features: int) -> Forest:
@@ -97,6 +111,9 @@ class Forest:
             np.concatenate([forest.counts for forest in deepened]),
             np.concatenate([forest.psi for forest in deepened]),
             features.pop(),
+            None
+            if all(forest.rows is None for forest in deepened)
+            else np.concatenate([forest.psi if forest.rows is None else forest.rows for forest in deepened]),
         )
 
     def __len__(self) -> int:
@@ -111,16 +128,31 @@ class Forest:
     def leaf_values(self) -> npt.NDArray[np.float32]:
         """What a row earns at each bottom position, shape (n_trees, 2**depth): h / c(psi).
 
-        The path length h is the leaf's depth plus c(rows in it). A tree grown on one row tells
-        nothing and gives 1, the value of an average row.
+        The path length h is the leaf's depth plus c(rows in it); where ``rows`` were counted instead,
+        plus c of what is the leaf's share of psi rows. A tree grown on one row tells nothing and gives
+        1, the value of an average row.
         """
         depths = np.zeros((len(self), 1), dtype=np.uint8)
         for level in range(self.depth):
             splits = self.nodes[:, 2**level - 1 : 2 ** (level + 1) - 1] != no_split(self.nodes.dtype)
             depths = np.repeat(depths + splits, 2, axis=1)
-        values = (depths + AVERAGE_PATH[self.counts]) / np.maximum(AVERAGE_PATH[self.psi], 1.0)[:, None]
+        values = (depths + self._paths_below()) / np.maximum(AVERAGE_PATH[self.psi], 1.0)[:, None]
         values[self.psi == 1] = 1.0
         return np.asarray(values, dtype=np.float32)
+
+    def _paths_below(self) -> npt.NDArray[np.float64]:
+        """Return the mean path length below each bottom position."""
+        if self.rows is None:
+            return AVERAGE_PATH[self.counts]
+        share = self.counts * (self.psi / np.maximum(self.rows, 1))[:, None]
+        return average_path(np.minimum(share, self.psi[:, None]))
+
+    @cached_property
+    def program(self) -> Program | None:
+        """The same trees as the vector kernel runs them; None where walking them is faster."""
+        from fedanomaly.detectors import _forest_masks  # numba: only where rows are scored
+
+        return _forest_masks.program(self)
 
     def _deepened(self, depth: int) -> Forest:
         """Return the same trees in a deeper heap."""
@@ -128,5 +160,6 @@ class Forest:
             return self
         deep = Forest.blank(len(self), 1, depth, self.n_features)
         deep.nodes[:, : self.nodes.shape[1]] = self.nodes
-        deep.counts[:, :: 2 ** (depth - self.depth)] = self.counts
-        return Forest(deep.nodes, deep.counts, self.psi, self.n_features)
+        counts = deep.counts.astype(self.counts.dtype)
+        counts[:, :: 2 ** (depth - self.depth)] = self.counts
+        return Forest(deep.nodes, counts, self.psi, self.n_features, self.rows)
