@@ -45,17 +45,20 @@ class LocalDensities:
     @classmethod
     def of(cls, X: Array, n_neighbors: int) -> Self:
         """Return one member over at least 2 rows; k is lowered to their number - 1."""
+        points = np.array(X, dtype=np.float64, order="C")
+        return cls.of_neighbors(points, *_nearest(points, points, min(n_neighbors, len(points) - 1), own=0))
+
+    @classmethod
+    def of_neighbors(cls, points: Floats, squared: Floats, which: Integers) -> Self:
+        """Return one member from each point's k nearest others: squared distances, ascending, and numbers."""
         from fedanomaly.detectors import _row_kernels
 
-        points = np.array(X, dtype=np.float64, order="C")
-        k = max(1, min(n_neighbors, len(points) - 1))
-        squared, which = _nearest(points, points, k, own=True)
-        k_distances = np.sqrt(squared[:, -1])
+        k_distances = np.sqrt(squared.max(axis=1))
         # a factor among densities of 1 is the mean reachability distance, the inverse of the density
         reach = np.empty(len(points))
         _row_kernels.outlier_factors(squared, which, k_distances, np.ones(len(points)), reach)
         sizes = np.array([len(points)], dtype=np.int64)
-        return cls(points, k_distances, 1.0 / reach, sizes, np.array([k], dtype=np.int64))
+        return cls(points, k_distances, 1.0 / reach, sizes, np.array([which.shape[1]], dtype=np.int64))
 
     @classmethod
     def union(cls, members: Sequence[Self]) -> Self:
@@ -111,8 +114,29 @@ class LocalDensities:
         )
 
 
-def _nearest(X: Array, points: Floats, k: int, own: bool = False) -> tuple[Floats, Integers]:
-    """Return squared distances and numbers of each row's k nearest points, ascending; ties by number."""
+def nearest_others(points: Floats, some: slice, k: int) -> Integers:
+    """Return the numbers of the k nearest other points of ``points[some]``, ascending by distance."""
+    return _nearest(points[some], points, k, own=some.start)[1]
+
+
+def squared_distances(points: Floats, which: Integers) -> Floats:
+    """Return the squared distances of each point to those of the given numbers, shape of ``which``.
+
+    To the bit what the search for neighbours computes: summed feature by feature.
+    """
+    total = np.zeros(which.shape)
+    for column in points.T:
+        difference = column[:, None] - column[which]
+        total += difference * difference
+    return total
+
+
+def _nearest(X: Array, points: Floats, k: int, own: int = -1) -> tuple[Floats, Integers]:
+    """Return squared distances and numbers of each row's k nearest points, ascending; ties by number.
+
+    ``own`` is the number of the first row among the points, so that no row is its own neighbour; -1:
+    the rows are not among them.
+    """
     from fedanomaly.detectors import _row_kernels
 
     squared = np.empty((len(X), k))
@@ -120,5 +144,6 @@ def _nearest(X: Array, points: Floats, k: int, own: bool = False) -> tuple[Float
     transposed = np.array(points.T, order="C")
     for rows in row_chunks(len(X), k):
         part = np.array(X[rows], dtype=np.float64, order="C")  # a copy: X may be a read-only memory map
-        _row_kernels.nearest(part, transposed, rows.start if own else -1, squared[rows], which[rows])
+        first = own + rows.start if own >= 0 else -1
+        _row_kernels.nearest(part, transposed, first, squared[rows], which[rows])
     return squared, which

@@ -88,11 +88,11 @@ def cholesky(matrix: Floats, floor: float) -> Floats:
 
 
 def solve_lower(root: Floats, b: Floats) -> Floats:
-    """Return ``L^-1 b``: from kernel values (or their mean) to features."""
-    x = np.array(b, dtype=np.float64)
+    """Return ``L^-1 b`` for shape (n,) or (n, rows): from kernel values (or their mean) to features."""
+    x = np.array(b, dtype=np.float64, order="C")
     for j in range(len(x)):
         x[j] /= root[j, j]
-        x[j + 1 :] -= root[j + 1 :, j] * x[j]
+        x[j + 1 :] -= np.multiply.outer(root[j + 1 :, j], x[j])
     return x
 
 

@@ -1,4 +1,4 @@
-"""One-class SVMs from sums: the mean embedding on synthetic landmarks, and hinge rounds after it."""
+"""One-class SVMs on synthetic Nyström landmarks: the mean embedding, hinge rounds after it, SGD."""
 
 from __future__ import annotations
 
@@ -6,24 +6,22 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from fedanomaly.core.arrays import Array, Arrays, require_only
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.keyed import Turn, keyed_generator
-from fedanomaly.core.steps import AdditiveStep, Step, WeightsStep
+from fedanomaly.core.steps import AdditiveStep, Sensitivity, Step
 from fedanomaly.detectors import _nystroem as nystroem
-from fedanomaly.detectors._rbf import KernelExpansion, kernel_sum, kernel_values, weighted_sums
-from fedanomaly.detectors._received import LARGE, require_count, require_float64
+from fedanomaly.detectors._feature_maps import NystroemMap
+from fedanomaly.detectors._hinge import HingeStep, SgdStep
+from fedanomaly.detectors._moments import square_sensitivity, sum_sensitivity
+from fedanomaly.detectors._rbf import kernel_sum
+from fedanomaly.detectors._received import require_count, require_float64
 from fedanomaly.detectors.base import Aggregation, features_of
+from fedanomaly.privacy.repair import possible_covariance
 
 if TYPE_CHECKING:
     from fedanomaly.detectors.one_class_svm import OneClassSVM
-
-Floats = npt.NDArray[np.float64]
-
-LOCAL_STEPS = 20
-"""Subgradient steps a client takes in one hinge round; each looks at all its rows."""
 
 _MOST_FEATURES = 4096
 
@@ -63,20 +61,39 @@ class MomentsStep(AdditiveStep):
             "nystrom/gamma": np.array([nystroem.kernel_gamma(detector.gamma, mean, covariance)]),
         }
 
+    def sensitivity(self, request: Arrays, n_features: int, row_norm: float) -> dict[str, Sensitivity]:
+        """Return what a row no longer than ``row_norm`` changes in sum and products."""
+        return {
+            "count": Sensitivity(0.0, 0.0),
+            "sum": sum_sensitivity(n_features, row_norm),
+            "products": square_sensitivity(n_features, row_norm),
+        }
+
+    def repaired(self, total: Arrays) -> Arrays:
+        """Return products that rows with this sum can have."""
+        mean, covariance = nystroem.mean_and_covariance(total)
+        whole = possible_covariance(covariance) + np.multiply.outer(mean, mean)
+        return {**total, "products": int(total["count"][0]) * whole}
+
 
 class KernelMeanStep(AdditiveStep):
     """The mean over all rows of their kernel values with the landmarks: the mean embedding."""
 
     name = "kernel-mean"
+    any_row_length = True
+
+    def __init__(self, detector: OneClassSVM) -> None:
+        self.detector = detector
 
     def request(self, state: Arrays) -> Arrays:
         """Return landmarks and kernel width."""
-        return {"landmarks": state["nystrom/landmarks"], "gamma": state["nystrom/gamma"]}
+        return NystroemMap.request(state)
 
     def answer(self, request: Arrays, X: Array, y: Array | None, turn: Turn) -> Arrays:
         """Return count and sum of kernel values, one a landmark."""
-        landmarks, gamma = _landmarks(request, X.shape[1])
-        return {"count": np.array([len(X)], dtype=np.int64), "kernel": kernel_sum(X, landmarks, gamma)}
+        features = NystroemMap.of(request, self.detector, X.shape[1])
+        total = kernel_sum(X, features.landmarks, features.gamma)
+        return {"count": np.array([len(X)], dtype=np.int64), "kernel": total}
 
     def check(self, state: Arrays, answer: Arrays, turn: Turn) -> None:
         """Accept sums of values between 0 and 1: no client can weigh more than its rows."""
@@ -87,79 +104,16 @@ class KernelMeanStep(AdditiveStep):
 
     def finish(self, state: Arrays, total: Arrays) -> Arrays:
         """Keep the mean."""
-        return {"nystrom/kernel_mean": total["kernel"] / int(total["count"][0])}
+        return {"nystrom/mean": total["kernel"] / int(total["count"][0])}
 
+    def sensitivity(self, request: Arrays, n_features: int, row_norm: float) -> dict[str, Sensitivity]:
+        """Return the change of as many values between 0 and 1 as there are landmarks."""
+        n = float(len(request["landmarks"]))
+        return {"count": Sensitivity(0.0, 0.0), "kernel": Sensitivity(n, n**0.5)}
 
-class HingeStep(WeightsStep):
-    """Local subgradient steps on the primal of the nu-one-class SVM in the Nyström feature space.
-
-    The objective (Schölkopf et al. 2001, eq. 3.1) is
-    ``J(w, rho) = ||w||^2 / 2 - rho + 1 / (nu n) sum_i max(0, rho - <w, phi(x_i)>)``; the clients'
-    objectives weighted by their rows add up to that of all rows. Step ``t`` (counted from 0 over all
-    rounds) moves ``w`` by ``2 / (t + 10)`` of its subgradient, the rate for a strongly convex function
-    (Lacoste-Julien et al. 2012), and ``rho``, whose slope is in shares of rows, by 4 times as much
-    times the standard deviation of the client's scores. After each step ``(w, rho)`` is put back into
-    ``||w|| <= 1, |rho| <= 1``, where the optimum lies since ``||phi|| <= 1``: whatever the data, the
-    iterates cannot diverge.
-    """
-
-    name = "hinge"
-
-    def __init__(self, nu: float) -> None:
-        self.nu = nu
-
-    def initial(self, state: Arrays) -> Arrays:
-        """Return the mean embedding and the ``nu`` quantile of its scores on the landmarks."""
-        landmarks, gamma = state["nystrom/landmarks"], float(state["nystrom/gamma"][0])
-        root = nystroem.landmark_root(landmarks, gamma)
-        w = nystroem.solve_lower(root, state["nystrom/kernel_mean"])
-        return {"w": w, "rho": np.array([_rho_guess(root, w, self.nu)])}
-
-    def request(self, state: Arrays) -> Arrays:
-        """Return landmarks, kernel width and the current weights."""
-        return {
-            "landmarks": state["nystrom/landmarks"],
-            "gamma": state["nystrom/gamma"],
-            **hinge_weights(state, self),
-        }
-
-    def answer(self, request: Arrays, X: Array, y: Array | None, turn: Turn) -> Arrays:
-        """Return the weights after :data:`LOCAL_STEPS` steps; ``proximal_mu`` in the request is FedProx's."""
-        landmarks, gamma = _landmarks(request, X.shape[1])
-        start = require_float64(request, "w", (len(landmarks),))
-        rho = float(require_float64(request, "rho", (1,))[0])
-        proximal = {"mu": np.reshape(request.get("proximal_mu", np.zeros(1)), -1)}
-        mu = float(require_float64(proximal, "mu", (1,), low=0)[0])
-        root = nystroem.landmark_root(landmarks, gamma)
-        K = kernel_values(X, landmarks, gamma)
-        start, rho = _project(start, rho)
-        w = start
-        for step in range(LOCAL_STEPS):
-            rate = 2.0 / ((turn.server_round - 1) * LOCAL_STEPS + step + 10.0)
-            scores = weighted_sums(K, nystroem.solve_upper(root, w))
-            below = scores < rho
-            tail = nystroem.solve_lower(root, K[below].sum(axis=0)) / (self.nu * len(X))
-            slope = w - tail + mu * (w - start)
-            w, rho = _project(
-                w - rate / (1.0 + mu) * slope,
-                rho - 4.0 * rate * float(scores.std()) * (float(below.mean()) / self.nu - 1.0),
-            )
-        return {"w": w, "rho": np.array([rho])}
-
-    def check(self, state: Arrays, answer: Arrays, turn: Turn) -> None:
-        """Accept weights inside the ball where the optimum lies."""
-        require_only(answer, {"w", "rho"})
-        shape = (len(state["nystrom/landmarks"]),)
-        w = require_float64(answer, "w", shape, low=-1.1, high=1.1)
-        require_float64(answer, "rho", (1,), low=-1, high=1)
-        if float((w**2).sum()) > 1.0 + 1e-9:
-            raise InvalidArrays("the norm of w is above 1: such weights come from no data")
-
-    def finish(self, state: Arrays, weights: Arrays) -> Arrays:
-        """Keep the aggregated weights, projected: a strategy's momentum may have left the ball."""
-        w = np.asarray(weights["w"], dtype=np.float64)
-        w, rho = _project(w, float(np.asarray(weights["rho"]).reshape(-1)[0]))
-        return {"hinge/w": w, "hinge/rho": np.array([rho])}
+    def repaired(self, total: Arrays) -> Arrays:
+        """Return sums of values between 0 and 1."""
+        return {**total, "kernel": np.clip(total["kernel"], 0.0, float(total["count"][0]))}
 
 
 class NystromMean(Aggregation):
@@ -181,12 +135,12 @@ class NystromMean(Aggregation):
 
     def round(self, server_round: int, rounds: int) -> Sequence[Step]:
         """Sum the kernel values in round 1."""
-        return (KernelMeanStep(),) if server_round == 1 else ()
+        return (KernelMeanStep(self.detector),) if server_round == 1 else ()
 
     def model(self, state: Arrays) -> Arrays:
         """Return the mean embedding; ``rho`` is the ``nu`` quantile of the landmarks' scores."""
-        landmarks, gamma = state["nystrom/landmarks"], float(state["nystrom/gamma"][0])
-        return mean_embedding(landmarks, gamma, state["nystrom/kernel_mean"], self.detector.nu).to_arrays()
+        features = NystroemMap.of(NystroemMap.request(state), self.detector, features_of(state))
+        return features.mean_embedding(state["nystrom/mean"], self.detector.nu).to_arrays()
 
 
 class NystromHinge(Aggregation):
@@ -201,44 +155,38 @@ class NystromHinge(Aggregation):
 
     def setup(self) -> Sequence[Step]:
         """Draw the landmarks, then sum the kernel values: the mean embedding is where round 1 starts."""
-        return MomentsStep(self.detector), KernelMeanStep()
+        return MomentsStep(self.detector), KernelMeanStep(self.detector)
 
     def round(self, server_round: int, rounds: int) -> Sequence[Step]:
         """Take subgradient steps at the clients."""
-        return (HingeStep(self.detector.nu),)
+        return (HingeStep(self.detector, NystroemMap),)
 
     def model(self, state: Arrays) -> Arrays:
         """Return the current weights, folded into coefficients of the landmarks."""
-        landmarks, gamma = state["nystrom/landmarks"], float(state["nystrom/gamma"][0])
-        weights = hinge_weights(state, HingeStep(self.detector.nu))
-        folded = nystroem.solve_upper(nystroem.landmark_root(landmarks, gamma), weights["w"])
-        return KernelExpansion.single(landmarks, folded, gamma, float(weights["rho"][0])).to_arrays()
+        return HingeStep(self.detector, NystroemMap).model(state).to_arrays()
 
 
-def mean_embedding(landmarks: Floats, gamma: float, kernel_mean: Floats, nu: float) -> KernelExpansion:
-    """Return the mean embedding as an expansion; ``rho`` is the ``nu`` quantile of the landmarks' scores."""
-    root = nystroem.landmark_root(landmarks, gamma)
-    w = nystroem.solve_lower(root, kernel_mean)
-    return KernelExpansion.single(landmarks, nystroem.solve_upper(root, w), gamma, _rho_guess(root, w, nu))
+class Sgd(Aggregation):
+    """scikit-learn's ``SGDOneClassSVM`` in the Nyström feature space, weights averaged every round."""
 
+    name = "sgd"
+    title = "scikit-learn's SGDOneClassSVM on synthetic Nyström landmarks, weights averaged"
+    leaks = (
+        "sums over a client's rows: of the rows and their outer products; then after every round the "
+        "client's own weights and rho"
+    )
+    weights: ClassVar[bool] = True
 
-def hinge_weights(state: Arrays, step: HingeStep) -> Arrays:
-    """Return the weights in ``state``, or the initial ones before the first round."""
-    if "hinge/w" in state:
-        return {"w": state["hinge/w"], "rho": state["hinge/rho"]}
-    return step.initial(state)
+    detector: OneClassSVM
 
+    def setup(self) -> Sequence[Step]:
+        """Draw the landmarks."""
+        return (MomentsStep(self.detector),)
 
-def _rho_guess(root: Floats, w: Floats, nu: float) -> float:
-    """Return the ``nu`` quantile of the landmarks' scores; row i of ``root`` is nearly phi(landmark i)."""
-    return float(np.quantile((root * w).sum(axis=1), nu))
+    def round(self, server_round: int, rounds: int) -> Sequence[Step]:
+        """Pass over the rows once at every client."""
+        return (SgdStep(self.detector, NystroemMap),)
 
-
-def _project(w: Floats, rho: float) -> tuple[Floats, float]:
-    """Return the closest point with ``||w|| <= 1`` and ``|rho| <= 1``."""
-    return w / max(1.0, float(np.sqrt((w**2).sum()))), min(1.0, max(-1.0, rho))
-
-
-def _landmarks(request: Arrays, n_features: int) -> tuple[Floats, float]:
-    landmarks = require_float64(request, "landmarks", (None, n_features))
-    return landmarks, float(require_float64(request, "gamma", (1,), low=1 / LARGE)[0])
+    def model(self, state: Arrays) -> Arrays:
+        """Return the current weights, folded into coefficients of the landmarks."""
+        return SgdStep(self.detector, NystroemMap).model(state).to_arrays()

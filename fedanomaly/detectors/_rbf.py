@@ -98,6 +98,11 @@ class KernelExpansion:
     scale: Floats
     rho: float
 
+    @property
+    def n_features(self) -> int:
+        """Number of features of a row."""
+        return int(self.centers.shape[1])
+
     @classmethod
     def single(cls, centers: Floats, coefficients: Floats, gamma: float, rho: float) -> Self:
         """Return an expansion with one member, neither shifted nor scaled."""

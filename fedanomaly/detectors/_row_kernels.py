@@ -1,4 +1,4 @@
-"""Compiled loops over pairs of rows: distances, nearest neighbours, local outlier factors.
+"""Compiled loops over pairs of rows: distances, projections, nearest neighbours, local outlier factors.
 
 Imported on first use only, since numba is slow to import. Everything is accumulated in one fixed
 order, and a row's result depends on that row and the references alone: not on the rows beside it,
@@ -50,6 +50,27 @@ def weighted_rows(K: Array, weights: Array, out: Array) -> None:
         for j in range(len(weights)):
             total += K[i, j] * weights[j]
         out[i] = total
+
+
+@_compiled
+def cosines_and_sines(X: Array, FT: Array, scale: float, out: Array) -> None:
+    """Fill ``out`` (rows x 2 m) with the scaled cosines, then sines, of each row's ``m`` projections.
+
+    ``FT`` holds the frequencies, features x m. Element by element: NumPy's vectorised cosine treats a
+    row with a large argument in it differently.
+    """
+    m = FT.shape[1]
+    for i in range(len(X)):
+        projections = out[i, :m]
+        projections[:] = 0.0
+        for f in range(FT.shape[0]):
+            value, frequency = X[i, f], FT[f]
+            for j in range(m):
+                projections[j] += value * frequency[j]
+        for j in range(m):
+            angle = projections[j]
+            out[i, m + j] = scale * np.sin(angle)
+            out[i, j] = scale * np.cos(angle)
 
 
 @_compiled

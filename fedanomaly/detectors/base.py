@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from fedanomaly.core.arrays import Array, Arrays
@@ -38,17 +38,23 @@ class Detector(OutlierMixin, BaseEstimator, ABC):  # type: ignore[misc]
     compiled: ClassVar[bool] = (
         False  # fitting or scoring loads compiled kernels, best before tasks are forked
     )
+    supervised: ClassVar[bool] = False
+    """``fit`` and the steps learn from labels ``y`` (1 = anomaly): a reference, no like-for-like rival."""
+
     exact_rows: ClassVar[int | None] = None
     """Most rows ``fit`` may be given as a reference; above that a keyed sample is taken, and said."""
 
+    holds_rows: ClassVar[bool] = False
+    """A fitted model's arrays hold training rows as they are (support vectors, neighbours)."""
+
     aggregations: ClassVar[dict[str, type[Aggregation]]]
-    """Federated ways to build it, best first. ``local`` and ``pooled`` exist for every detector."""
+    """Federated ways to build it, best first. ``score-mean``, ``local``, ... exist for every detector."""
 
     offset_: float
 
     @abstractmethod
     def fit(self, X: npt.ArrayLike, y: npt.ArrayLike | None = None) -> Self:
-        """Fit on rows of shape (n_samples, n_features) in one place; ``y`` is ignored."""
+        """Fit on rows of shape (n_samples, n_features) in one place; ``y`` is for supervised ones."""
 
     @abstractmethod
     def score_samples(self, X: npt.ArrayLike) -> Scores:
@@ -89,9 +95,10 @@ class Aggregation(ABC):
     name: ClassVar[str]
     title: ClassVar[str]  # one line for the docs' table
     leaks: ClassVar[str]  # one sentence: what leaves a client besides counts
-    ships_rows: ClassVar[bool] = False  # training rows themselves leave the client
+    ships_rows: bool = False  # training rows themselves leave the client
     weights: ClassVar[bool] = False  # its rounds are weights that any Flower strategy can average
     personal: ClassVar[bool] = False  # every client keeps a model and a threshold of its own
+    iterative: ClassVar[bool] = False  # more rounds make the model better (as with weights), not only larger
 
     def __init__(self, detector: Detector) -> None:
         self.detector = detector
@@ -104,9 +111,14 @@ class Aggregation(ABC):
     def round(self, server_round: int, rounds: int) -> Sequence[Step]:
         """Return the steps of round ``server_round`` (1 to ``rounds``); may be empty."""
 
+    def blank(self) -> Detector:
+        """Return the unfitted detector that :meth:`model` is loaded into: the one that is built."""
+        unfitted: Detector = clone(self.detector)
+        return unfitted
+
     @abstractmethod
     def model(self, state: Arrays) -> Arrays:
-        """Return the detector's arrays (for :meth:`Detector.load`) that ``state`` amounts to."""
+        """Return the arrays (for :meth:`Detector.load` of :meth:`blank`) that ``state`` amounts to."""
 
     def personal_model(self, state: Arrays, client: int) -> Arrays:
         """Return the arrays that ``client`` scores with: the common model, unless ``personal``.
@@ -125,6 +137,14 @@ DETECTORS: Registry[type[Detector]] = Registry("detector", "fedanomaly.detectors
 def rows_of(state: Arrays) -> Array:
     """Return training rows a client, by partition id, int64: ``state["rows"]``, always present."""
     return state["rows"]
+
+
+def shares_of(state: Arrays) -> Array:
+    """Return the rows by which a client's contribution weighs, by partition id, int64.
+
+    Those it declared, unless the server bounds contributions: then ``state["shares"]``, at most as many.
+    """
+    return state.get("shares", state["rows"])
 
 
 def features_of(state: Arrays) -> int | None:

@@ -41,7 +41,8 @@ def check_arrays(detector: Detector) -> None:
     """Check fitting, scoring, and that the arrays are the model: no more, no less."""
     who = detector.name
     X = np.concatenate(rows_of_clients())
-    fitted = _seeded(detector).fit(X)
+    y = np.concatenate(labels_of_clients()) if detector.supervised else None
+    fitted = _seeded(detector).fit(X, y)
     scores = fitted.score_samples(X)
     assert scores.shape == (len(X),) and scores.dtype == np.float64, (
         f"{who}: scores must be float64, one a row"
@@ -51,7 +52,8 @@ def check_arrays(detector: Detector) -> None:
     assert np.array_equal(flagged, scores < fitted.offset_), f"{who}: -1 must be what scores below offset_"
     far = fitted.score_samples(np.full((1, N_FEATURES), 1e3))
     assert far[0] < np.median(scores), f"{who}: the lower the score, the more abnormal"
-    assert np.array_equal(scores, _seeded(detector).fit(X).score_samples(X)), f"{who}: fit must repeat itself"
+    again = _seeded(detector).fit(X, y).score_samples(X)
+    assert np.array_equal(scores, again), f"{who}: fit must repeat itself"
 
     arrays = fitted.to_arrays()
     for name, array in arrays.items():
@@ -75,14 +77,15 @@ def check_aggregation(way: Aggregation, name: str) -> None:
         assert isinstance(text, str) and text, f"{who}: title or leaks is missing"
     parts = rows_of_clients()
     before = repr(vars(way.detector))
-    state = run_steps(way, parts, strict=True)
+    labels = labels_of_clients() if way.detector.supervised else None
+    state = run_steps(way, parts, labels=labels, strict=True)
     for order in ((0, 1, 2), (2, 0, 1)):
-        again = run_steps(way, parts, order=order)
+        again = run_steps(way, parts, labels=labels, order=order)
         assert digest(again) == digest(state), f"{who}: the result is another if clients answer as {order}"
     assert repr(vars(way.detector)) == before, f"{who}: the detector it was given has changed"
     for client, part in enumerate(parts):
         model = way.personal_model(state, client)
-        scores = clone(way.detector).load(model).score_samples(part)
+        scores = way.blank().load(model).score_samples(part)
         assert np.isfinite(scores).all(), f"{who}: scores must be finite"
 
 
@@ -90,6 +93,7 @@ def run_steps(
     way: Aggregation,
     parts: Sequence[Array],
     *,
+    labels: Sequence[Array] | None = None,
     rounds: int = ROUNDS,
     seed: int = SEED,
     order: Sequence[int] | None = None,
@@ -103,6 +107,8 @@ def run_steps(
         How clients build the detector.
     parts : sequence of ndarray
         Rows of each client, by partition id.
+    labels : sequence of ndarray, optional
+        Their labels (1 = anomaly), for supervised detectors.
     rounds, seed : int
         Of the run.
     order : sequence of int, optional
@@ -124,7 +130,8 @@ def run_steps(
             answers: list[Answer] = []
             for client in order or clients:
                 turn = Turn(seed, server_round, rounds, client, clients)
-                answer = step.answer(dict(request), parts[client], None, turn)
+                y = None if labels is None else labels[client]
+                answer = step.answer(dict(request), parts[client], y, turn)
                 step.check(state, answer, turn)
                 if strict:
                     _check_refusals(step, state, answer, turn)
@@ -144,6 +151,11 @@ def rows_of_clients() -> list[Array]:
         X.flags.writeable = False
         parts.append(X)
     return parts
+
+
+def labels_of_clients() -> list[Array]:
+    """Return labels of :func:`rows_of_clients`, int8: anomalies are far out on the positive side."""
+    return [(X.sum(axis=1) > 2 * N_FEATURES**0.5).astype(np.int8) for X in rows_of_clients()]
 
 
 def damaged(arrays: Arrays) -> Iterator[tuple[str, Arrays]]:

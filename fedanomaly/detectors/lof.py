@@ -1,4 +1,4 @@
-"""Local outlier factor (Breunig et al. 2000) in novelty mode: on rows, or on prototypes that clients send."""
+"""Local outlier factor (Breunig et al. 2000) in novelty mode: on rows, or on what clients send of theirs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fedanomaly.core.arrays import Array, Arrays
 from fedanomaly.detectors import _params
 from fedanomaly.detectors._local_density import LocalDensities
+from fedanomaly.detectors._lof_rows import Exact, Sample
 from fedanomaly.detectors._prototypes import Prototypes
 from fedanomaly.detectors.base import DETECTORS, Aggregation, Detector, Scores, check_params
 
@@ -34,8 +35,10 @@ class LocalOutlierFactor(Detector):
         Most centroids a client sends (``prototypes``), at least 2.
     min_cluster_size : int, default=3
         Fewest rows a centroid stands for, at least 1.
+    max_samples : int, default=256
+        Most rows a client ships, and most rows of a member (``sample``), at least 2.
     random_state : int or None, default=None
-        Unused: fitting is deterministic, and the clients' k-means is keyed by the run's seed.
+        Unused: fitting is deterministic; the clients' k-means and samples are keyed by the run's seed.
 
     Attributes
     ----------
@@ -64,10 +67,13 @@ class LocalOutlierFactor(Detector):
 
     name = "lof"
     compiled = True
-    title = "Local outlier factor: on rows, or one a client on its k-means centroids"
+    title = "Local outlier factor: on all rows, on samples, or one a client on its k-means centroids"
     default_scaling = "standard"
     exact_rows = 10_000
-    aggregations: ClassVar[dict[str, type[Aggregation]]] = {Prototypes.name: Prototypes}
+    holds_rows = True
+    aggregations: ClassVar[dict[str, type[Aggregation]]] = {
+        way.name: way for way in (Prototypes, Sample, Exact)
+    }
 
     def __init__(
         self,
@@ -76,12 +82,14 @@ class LocalOutlierFactor(Detector):
         contamination: str | float = "auto",
         n_prototypes: int = 100,
         min_cluster_size: int = 3,
+        max_samples: int = 256,
         random_state: int | None = None,
     ) -> None:
         self.n_neighbors = n_neighbors
         self.contamination = contamination
         self.n_prototypes = n_prototypes
         self.min_cluster_size = min_cluster_size
+        self.max_samples = max_samples
         self.random_state = random_state
 
     def fit(self, X: npt.ArrayLike, y: npt.ArrayLike | None = None) -> Self:
@@ -126,6 +134,7 @@ class LocalOutlierFactor(Detector):
             contamination=_params.contamination(self.contamination),
             n_prototypes=_params.whole(self.n_prototypes, 2),
             min_cluster_size=_params.whole(self.min_cluster_size, 1),
+            max_samples=_params.whole(self.max_samples, 2),
             random_state=_params.seed(self.random_state),
         )
 

@@ -13,10 +13,15 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fedanomaly.core.arrays import Array, Arrays
 from fedanomaly.core.keyed import keyed_generator
+from fedanomaly.detectors import _fourier as fourier
 from fedanomaly.detectors import _nystroem as nystroem
 from fedanomaly.detectors import _params
-from fedanomaly.detectors._nystroem_steps import NystromHinge, NystromMean, mean_embedding
+from fedanomaly.detectors._feature_maps import Expansion, FourierMap, NystroemMap
+from fedanomaly.detectors._fourier import FourierExpansion
+from fedanomaly.detectors._fourier_steps import RffHinge, RffMean
+from fedanomaly.detectors._nystroem_steps import NystromHinge, NystromMean, Sgd
 from fedanomaly.detectors._rbf import KernelExpansion, kernel_sum
+from fedanomaly.detectors._sv_merge import SvMerge
 from fedanomaly.detectors._svm_ensemble import ScoreEnsemble
 from fedanomaly.detectors.base import DETECTORS, Aggregation, Detector, Scores, check_params
 
@@ -35,21 +40,22 @@ class OneClassSVM(Detector):
     gamma : {'scale', 'auto'} or float, default='scale'
         Kernel width: ``1 / (n_features * X.var())``, ``1 / n_features``, or a number > 0.
     n_components : int, default=128
-        Number of landmarks of the Nyström models, at least 1.
-    approximation : {'exact', 'nystroem'}, default='exact'
+        Number of landmarks of the Nyström models and of random Fourier features, at least 1.
+    approximation : {'exact', 'nystroem', 'rff'}, default='exact'
         What ``fit`` does: scikit-learn's ``OneClassSVM`` (quadratic in the rows: seconds at 20,000),
-        or the mean embedding on synthetic landmarks, the model that ``nystrom-mean`` builds.
-        Aggregations have their own way and ignore it.
+        the mean embedding on synthetic landmarks, the model that ``nystrom-mean`` builds, or that on
+        random Fourier features (``rff-mean``). Aggregations have their own way and ignore it.
     contamination : 'auto' or float, default='auto'
         Share of training rows to flag, in (0, 0.5]; ``'auto'`` takes the machine's own ``rho``, outside
         which lies about the share ``nu``.
     random_state : int or None, default=None
-        Seed of the landmarks; ``None`` means 0.
+        Seed of the landmarks and the Fourier frequencies; ``None`` means 0.
 
     Attributes
     ----------
-    expansion_ : KernelExpansion
-        The fitted model: a weighted sum of kernels around support vectors or landmarks.
+    expansion_ : KernelExpansion or FourierExpansion
+        The fitted model: a weighted sum of kernels around support vectors or landmarks, or of cosines
+        and sines.
     offset_ : float
         Threshold on :meth:`score_samples`.
     n_features_in_ : int
@@ -63,6 +69,7 @@ class OneClassSVM(Detector):
     ----------
     Schölkopf et al. (2001), Estimating the support of a high-dimensional distribution.
     Williams and Seeger (2001), Using the Nyström method to speed up kernel machines.
+    Rahimi and Recht (2007), Random features for large-scale kernel machines.
 
     Examples
     --------
@@ -74,11 +81,12 @@ class OneClassSVM(Detector):
 
     name = "one-class-svm"
     compiled = True
-    title = "One-class SVM: Gaussian kernel, exact or on synthetic Nyström landmarks"
+    title = "One-class SVM: Gaussian kernel, exact, on synthetic Nyström landmarks or Fourier features"
     default_scaling = "standard"
     exact_rows = 20_000
+    holds_rows = True
     aggregations: ClassVar[dict[str, type[Aggregation]]] = {
-        way.name: way for way in (NystromMean, NystromHinge, ScoreEnsemble)
+        way.name: way for way in (NystromMean, NystromHinge, RffMean, RffHinge, Sgd, ScoreEnsemble, SvMerge)
     }
 
     def __init__(
@@ -110,8 +118,7 @@ class OneClassSVM(Detector):
         """
         self._check_params()
         rows: Array = validate_data(self, X, dtype=np.float64, order="C")
-        exact = self.approximation == "exact"
-        self.expansion_ = self.exact_expansion(rows) if exact else self._landmark_expansion(rows)
+        self.expansion_ = self._expansion(rows)
         self.offset_ = self.expansion_.rho
         if self.contamination != "auto":
             scores = self.expansion_.score(rows)
@@ -122,7 +129,7 @@ class OneClassSVM(Detector):
         """Return the scores of shape (n_samples,): the lower, the more abnormal.
 
         A weighted sum of kernels, in bounded memory; for an exact machine scikit-learn's
-        ``score_samples``. A row far from everything scores 0.
+        ``score_samples``. A row far from everything scores 0 (on Fourier features: about 0).
         """
         check_is_fitted(self, "expansion_")
         return self.expansion_.score(validate_data(self, X, reset=False, dtype=np.float64, order="C"))
@@ -134,19 +141,27 @@ class OneClassSVM(Detector):
 
     def load(self, arrays: Arrays) -> Self:
         """Take over a fitted model, in place; ``offset_`` becomes its ``rho``."""
-        expansion = KernelExpansion.from_arrays(arrays)
+        form = FourierExpansion if "frequencies" in arrays else KernelExpansion
+        expansion: Expansion = form.from_arrays(arrays)
         self.expansion_ = expansion
         self.offset_ = expansion.rho
-        self.n_features_in_ = int(expansion.centers.shape[1])
+        self.n_features_in_ = expansion.n_features
         self.__dict__.pop("feature_names_in_", None)  # those of an earlier fit
         return self
 
-    def exact_expansion(self, X: Array) -> KernelExpansion:
-        """Return scikit-learn's machine on rows (n_rows, n_features), as an expansion."""
-        variance = float(X.var())
-        scale = 1.0 / (X.shape[1] * variance) if variance > 0 else 1.0
-        gamma = {"scale": scale, "auto": 1.0 / X.shape[1]}.get(str(self.gamma)) or float(self.gamma)
-        machine = svm.OneClassSVM(kernel="rbf", nu=self.nu, gamma=gamma).fit(X)
+    def exact_expansion(
+        self, X: Array, gamma: float | None = None, nu: float | None = None
+    ) -> KernelExpansion:
+        """Return scikit-learn's machine on rows (n_rows, n_features), as an expansion.
+
+        ``gamma`` and ``nu`` replace the detector's own, and a width that depends on the rows.
+        """
+        if gamma is None:
+            variance = float(X.var())
+            scale = 1.0 / (X.shape[1] * variance) if variance > 0 else 1.0
+            gamma = {"scale": scale, "auto": 1.0 / X.shape[1]}.get(str(self.gamma)) or float(self.gamma)
+        nu = min(self.nu if nu is None else nu, 1.0 - 1e-9)  # at 1 libsvm's rho is infinite
+        machine = svm.OneClassSVM(kernel="rbf", nu=nu, gamma=gamma).fit(X)
         return KernelExpansion.single(
             np.array(machine.support_vectors_, order="C"),
             np.array(machine.dual_coef_[0]),
@@ -154,12 +169,21 @@ class OneClassSVM(Detector):
             float(machine.offset_[0]),
         )
 
-    def _landmark_expansion(self, X: Array) -> KernelExpansion:
+    def _expansion(self, X: Array) -> Expansion:
+        if self.approximation == "exact":
+            return self.exact_expansion(X)
         mean, covariance = nystroem.mean_and_covariance(nystroem.moments(X))
-        generator = keyed_generator(self.random_state or 0, "shared", "nystroem landmarks")
-        landmarks = nystroem.draw_landmarks(mean, covariance, self.n_components, generator)
-        gamma = nystroem.kernel_gamma(self.gamma, mean, covariance)
-        expansion = mean_embedding(landmarks, gamma, kernel_sum(X, landmarks, gamma) / len(X), self.nu)
+        gamma = np.array([nystroem.kernel_gamma(self.gamma, mean, covariance)])
+        features: NystroemMap | FourierMap
+        if self.approximation == "nystroem":
+            generator = keyed_generator(self.random_state or 0, "shared", "nystroem landmarks")
+            landmarks = nystroem.draw_landmarks(mean, covariance, self.n_components, generator)
+            features = NystroemMap(landmarks, float(gamma[0]))
+            total = kernel_sum(X, landmarks, features.gamma)
+        else:
+            features = FourierMap.of({"gamma": gamma}, self, X.shape[1])
+            total = fourier.fourier_sum(X, features.frequencies)
+        expansion = features.mean_embedding(total / len(X), self.nu)
         return replace(expansion, rho=float(np.quantile(expansion.score(X), self.nu)))
 
     def _check_params(self) -> None:
@@ -171,10 +195,10 @@ class OneClassSVM(Detector):
             nu=(self.nu, isinstance(self.nu, Real) and 0 < float(self.nu) <= 1, "in (0, 1]"),
             gamma=(width, named or number, "'scale', 'auto' or a number > 0"),
             n_components=_params.whole(self.n_components, 1),
-            approximation=(self.approximation, self.approximation in _FORMS, "'exact' or 'nystroem'"),
+            approximation=(self.approximation, self.approximation in _FORMS, "'exact', 'nystroem' or 'rff'"),
             contamination=_params.contamination(self.contamination),
             random_state=_params.seed(self.random_state),
         )
 
 
-_FORMS = ("exact", "nystroem")
+_FORMS = ("exact", "nystroem", "rff")

@@ -8,73 +8,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.base import clone
 
 from fedanomaly.core.arrays import Array, Arrays, require, require_only, under_prefix, with_prefix
 from fedanomaly.core.errors import FederationError, InvalidArrays
 from fedanomaly.core.keyed import Turn
 from fedanomaly.core.steps import Answer, CollectStep, Step
-from fedanomaly.detectors.base import Aggregation, Detector, features_of, rows_of
+from fedanomaly.detectors._fit_alone import FitAlone, fit_keyed, fitted_clients
+from fedanomaly.detectors._received import most_rows
+from fedanomaly.detectors._score_mean import ScoreMean, ScoreMin
+from fedanomaly.detectors.base import Aggregation, Detector, features_of
 
 
 def aggregations_of(detector: type[Detector]) -> dict[str, type[Aggregation]]:
-    """Return every way to build a detector, by name, best first: its own, then `local` and `pooled`."""
-    own = detector.aggregations
-    return {**own, **{way.name: way for way in (Local, Pooled) if way.name not in own}}
+    """Return every way to build a detector, by name: its own, best first, then those of every detector.
 
-
-def fit_keyed(detector: Detector, X: Array, generator: np.random.Generator) -> tuple[Detector, int]:
-    """Return a fitted copy of ``detector`` and the number of rows it saw.
-
-    Above ``detector.exact_rows`` these are a sample without replacement, in their order.
+    These are ``score-mean`` and ``score-min``, and the references ``local`` and ``pooled``.
     """
-    fitted: Detector = clone(detector)
-    if "random_state" in fitted.get_params():
-        fitted.set_params(random_state=int(generator.integers(2**31 - 1)))
-    if detector.exact_rows is not None and len(X) > detector.exact_rows:
-        X = X[np.sort(generator.choice(len(X), detector.exact_rows, replace=False))]
-    return fitted.fit(X), len(X)
-
-
-class FitAlone(CollectStep):
-    """A client fits on its own rows, once, and sends the model for safe keeping."""
-
-    name = "fit-alone"
-
-    def __init__(self, detector: Detector) -> None:
-        self.detector = detector
-
-    def request(self, state: Arrays) -> Arrays:
-        """Say which clients have a model already."""
-        return {"fitted": _fitted(state)}
-
-    def answer(self, request: Arrays, X: Array, y: Array | None, turn: Turn) -> Arrays:
-        """Return ``fitted_rows`` and the model's arrays; nothing if the client has a model already."""
-        if turn.client in require(request, "fitted", kind="i", shape=(None,)):
-            return {}
-        fitted, rows = fit_keyed(self.detector, X, turn.generator("local"))
-        return {"fitted_rows": np.array(rows, dtype=np.int64), **with_prefix(fitted.to_arrays(), "model")}
-
-    def check(self, state: Arrays, answer: Arrays, turn: Turn) -> None:
-        """Accept one model that loads, from a client that has none."""
-        if turn.client in _fitted(state):
-            require_only(answer, set())
-            return
-        declared = int(rows_of(state)[turn.client])
-        require(answer, "fitted_rows", kind="i", shape=(), low=1, high=declared)
-        model = under_prefix(answer, "model")
-        require_only(answer, {"fitted_rows", *with_prefix(model, "model")})
-        loaded: Detector = clone(self.detector).load(model)
-        known = features_of(state) or loaded.n_features_in_
-        if loaded.n_features_in_ != known:
-            raise InvalidArrays(f"the model is over {loaded.n_features_in_} features, expected {known}")
-
-    def combine(self, state: Arrays, answers: Sequence[Answer]) -> Arrays:
-        """Keep the new models under their clients' numbers."""
-        new = [(turn.client, answer) for turn, answer in answers if answer]
-        models = [with_prefix(answer, f"client-{client}") for client, answer in new]
-        fitted = np.union1d(_fitted(state), [client for client, _ in new]).astype(np.int64)
-        return {"local/fitted": fitted, **{name: array for model in models for name, array in model.items()}}
+    own = detector.aggregations
+    return {**own, **{way.name: way for way in (ScoreMean, ScoreMin, Local, Pooled) if way.name not in own}}
 
 
 class Local(Aggregation):
@@ -82,8 +33,12 @@ class Local(Aggregation):
 
     name = "local"
     title = "every client fits alone and keeps its own model (the lower reference)"
-    leaks = "each client's own model, which the server keeps for it"
+    leaks = "each client's own model, which the server keeps for it (of lof and one-class-svm: training rows)"
     personal = True
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__(detector)
+        self.ships_rows = detector.holds_rows
 
     def round(self, server_round: int, rounds: int) -> Sequence[Step]:
         """Let every client fit in its first round; clients that have a model answer with nothing."""
@@ -95,13 +50,13 @@ class Local(Aggregation):
 
     def personal_model(self, state: Arrays, client: int) -> Arrays:
         """Return one client's model."""
-        if client not in _fitted(state):
+        if client not in fitted_clients(state):
             raise InvalidArrays(f"client {client} has not fitted a model yet")
         return under_prefix(state, f"client-{client}/model")
 
 
 class ShipRows(CollectStep):
-    """Every client's training rows, as they are."""
+    """Every client's training rows, as they are; for a supervised detector with their labels."""
 
     name = "ship-rows"
 
@@ -110,21 +65,28 @@ class ShipRows(CollectStep):
 
     def answer(self, request: Arrays, X: Array, y: Array | None, turn: Turn) -> Arrays:
         """Return the rows."""
-        return {"X": np.ascontiguousarray(X, dtype=np.float64)}
+        rows = {"X": np.ascontiguousarray(X, dtype=np.float64)}
+        return rows if y is None or not self.detector.supervised else {**rows, "y": y.astype(np.int8)}
 
     def check(self, state: Arrays, answer: Arrays, turn: Turn) -> None:
-        """Accept as many finite rows as were declared."""
-        require_only(answer, {"X"})
-        shape = (int(rows_of(state)[turn.client]), features_of(state))
-        if require(answer, "X", kind="f", shape=shape).dtype != np.float64:
-            raise InvalidArrays(f"array 'X' has dtype {answer['X'].dtype}, expected float64")
+        """Accept finite rows, no more than the client can have."""
+        require_only(answer, {"X", "y"} if self.detector.supervised else {"X"})
+        X = require(answer, "X", kind="f", shape=(None, features_of(state)))
+        if self.detector.supervised:
+            require(answer, "y", kind="i", shape=(len(X),), low=0, high=1)
+        if X.dtype != np.float64:
+            raise InvalidArrays(f"array 'X' has dtype {X.dtype}, expected float64")
+        most = most_rows(state, turn)
+        if not 1 <= len(X) <= most:
+            raise InvalidArrays(f"expected 1 to {most} rows, got {len(X)}")
 
     def combine(self, state: Arrays, answers: Sequence[Answer]) -> Arrays:
         """Fit on all rows, in the order of the clients."""
         if len(widths := {answer["X"].shape[1] for _, answer in answers}) != 1:
             raise InvalidArrays(f"clients sent rows of different numbers of features: {sorted(widths)}")
         X = np.concatenate([answer["X"] for _, answer in answers])
-        fitted, rows = fit_keyed(self.detector, X, answers[0][0].shared_generator("pooled"))
+        y = np.concatenate([answer["y"] for _, answer in answers]) if self.detector.supervised else None
+        fitted, rows = fit_keyed(self.detector, X, answers[0][0].shared_generator("pooled"), y)
         used = np.array(rows, dtype=np.int64)
         return {"pooled/rows_used": used, **with_prefix(fitted.to_arrays(), "pooled/model")}
 
@@ -148,6 +110,4 @@ class Pooled(Aggregation):
         return under_prefix(state, "pooled/model")
 
 
-def _fitted(state: Arrays) -> Array:
-    """Return the clients that have a model, ascending."""
-    return state.get("local/fitted", np.empty(0, dtype=np.int64))
+__all__ = ["FitAlone", "Local", "Pooled", "ShipRows", "aggregations_of", "fit_keyed"]

@@ -80,6 +80,7 @@ def test_contamination_decides_how_many_training_rows_are_flagged() -> None:
 
 @pytest.mark.parametrize("bad", [
     {"n_neighbors": 0}, {"n_neighbors": 1.5}, {"n_prototypes": 1}, {"min_cluster_size": 0},
+    {"max_samples": 1},
     {"contamination": 0}, {"random_state": -1},
 ])  # fmt: skip
 def test_parameters_out_of_range_are_named(bad: dict[str, Any]) -> None:
@@ -240,3 +241,159 @@ def test_the_server_refuses_what_no_client_can_have_computed(change: Arrays) -> 
 def test_members_of_different_widths_do_not_join() -> None:
     with pytest.raises(InvalidArrays, match="features"):
         LocalDensities.union([LocalDensities.of(table(9, 2), 3), LocalDensities.of(table(9, 3), 3)])
+
+
+# -- on rows that clients ship -------------------------------------------------------------------------
+
+
+def shipped(way: str, parts: Any, **params: Any) -> LocalOutlierFactor:
+    aggregation = LocalOutlierFactor.aggregations[way](LocalOutlierFactor(**params))
+    return LocalOutlierFactor().load(aggregation.model(run_steps(aggregation, parts)))
+
+
+def test_what_ships_rows_says_so() -> None:
+    ways = LocalOutlierFactor.aggregations
+    assert [(name, way.ships_rows) for name, way in ways.items()] == [
+        ("prototypes", False), ("sample", True), ("exact", True),
+    ]  # fmt: skip
+    for name in ("sample", "exact"):
+        aggregation = ways[name](LocalOutlierFactor())
+        assert not aggregation.setup() and not aggregation.round(2, 2)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.integers(1, 40), min_size=1, max_size=6).filter(lambda sizes: sum(sizes) > 1),
+    st.integers(1, 30),
+    st.booleans(),
+    st.integers(0, 10**6),
+)
+def test_exact_is_the_pooled_factor_whoever_holds_the_rows(
+    sizes: list[int], k: int, duplicates: bool, seed: int
+) -> None:
+    generator = keyed_generator(seed, "rows")
+    X = generator.normal(size=(sum(sizes), 3))
+    X = np.round(X) if duplicates else X
+    exact = shipped("exact", np.split(X, np.cumsum(sizes)[:-1]), n_neighbors=k)
+    pooled = LocalOutlierFactor(n_neighbors=k).fit(X)
+    assert digest(exact.to_arrays()) == digest(pooled.to_arrays())
+
+
+def test_exact_is_scikit_learns_factor_of_all_rows() -> None:
+    X, new = table(700), table(100, key="new") * 3
+    parts = [X[np.argsort(X[:, 0])][start : start + 175] for start in range(0, 700, 175)]
+    theirs = Reference(novelty=True).fit(X)
+    exact = shipped("exact", parts)
+    np.testing.assert_allclose(np.exp(-exact.score_samples(new)), -theirs.score_samples(new), rtol=1e-9)
+    order = np.argsort(X[:, 0])
+    arrays = exact.to_arrays()
+    np.testing.assert_allclose(arrays["densities"], theirs._lrd[order], rtol=1e-9)
+    np.testing.assert_array_equal(arrays["points"], X[order])
+
+
+def test_exact_takes_no_sample_where_pooled_does(monkeypatch: Any) -> None:
+    monkeypatch.setattr(LocalOutlierFactor, "exact_rows", 50)
+    assert len(shipped("exact", np.array_split(table(), 3)).to_arrays()["points"]) == 400
+
+
+def test_the_neighbours_of_a_client_that_fell_silent_are_found_by_the_server() -> None:
+    parts = np.array_split(table(), 3)
+    aggregation = LocalOutlierFactor.aggregations["exact"](LocalOutlierFactor())
+    whole = run_steps(aggregation, parts)
+    rows_step, neighbors_step = aggregation.round(1, 1)
+    state: Arrays = {"rows": np.full(3, 134), "features": np.array(4)}
+    turns = [Turn(7, 1, 1, client, (0, 1, 2)) for client in range(3)]
+    state |= rows_step.combine(
+        state, [(turn, rows_step.answer({}, parts[turn.client], None, turn)) for turn in turns]
+    )
+    request = neighbors_step.request(state)
+    answers = [(turn, neighbors_step.answer(request, parts[turn.client], None, turn)) for turn in turns[::2]]
+    state |= neighbors_step.combine(state, answers)
+    assert digest(aggregation.model(state)) == digest(aggregation.model(whole))
+    stranger = Turn(7, 1, 1, 3, (0, 1, 2, 3))  # came between the two steps: it has shipped no rows
+    assert neighbors_step.answer(request, parts[0], None, stranger) == {}
+    neighbors_step.check(state, {}, stranger)
+
+
+def changed(array: np.ndarray, where: tuple[int, int], value: int) -> np.ndarray:
+    array = array.copy()
+    array[where] = value
+    return array
+
+
+def test_forged_neighbours_are_refused() -> None:
+    parts = np.array_split(table(60), 2)
+    aggregation = LocalOutlierFactor.aggregations["exact"](LocalOutlierFactor(n_neighbors=3))
+    state = run_steps(aggregation, parts)
+    step = aggregation.round(1, 1)[1]
+    turn = Turn(7, 1, 1, 1, (0, 1))
+    found = step.answer(step.request(state), parts[1], None, turn)["neighbors"]
+    step.check(state, {"neighbors": found}, turn)
+    bad = [changed(found, (0, 0), 60), changed(found, (0, 0), -1), changed(found, (2, 1), 32)]
+    bad += [changed(found, (5, 0), found[5, 1]), found[1:], found[:, 1:], found.astype(np.int32)]
+    for neighbors in bad:
+        with pytest.raises(InvalidArrays):
+            step.check(state, {"neighbors": neighbors}, turn)
+    with pytest.raises(InvalidArrays):
+        step.check(state, {}, turn)
+    request = step.request(state)
+    for wrong in ({"sizes": np.array([30, 31])}, {"clients": np.array([0])}, {"rows": np.zeros((60, 3))}):
+        with pytest.raises(InvalidArrays):
+            step.answer(request | wrong, parts[1], None, turn)
+
+
+def test_a_sample_is_small_and_its_members_are_scikit_learns() -> None:
+    parts, new = [table(500), table(90, key="few"), table(1, key="one")], table(80, key="new") * 3
+    detector = shipped("sample", parts, max_samples=64, n_neighbors=7)
+    arrays = detector.to_arrays()
+    assert arrays["sizes"].sum() == 64 + 64 + 1 and arrays["sizes"].max() <= 64 and len(arrays["sizes"]) == 3
+    everything = [{row.tobytes() for row in part} for part in parts]
+    points = [row.tobytes() for row in arrays["points"]]
+    assert [sum(point in rows for point in points) for rows in everything] == [64, 64, 1]
+    expected, at = np.zeros(80), 0
+    for size in arrays["sizes"]:
+        member = Reference(n_neighbors=7, novelty=True).fit(arrays["points"][at : at + size])
+        expected -= np.log(-member.score_samples(new)) / 3
+        at += size
+    np.testing.assert_allclose(detector.score_samples(new), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_samples_find_a_clump_that_hides_from_all_rows() -> None:
+    clump = table(60, key="clump") * 0.01 + 9
+    X = np.concatenate([table(3000), clump])
+    parts = [X[client::5] for client in range(5)]
+    few, all_ = shipped("sample", parts, max_samples=64), shipped("exact", parts)
+    inside = [detector.score_samples(clump).mean() for detector in (few, all_)]
+    assert inside[0] < np.quantile(few.score_samples(X[:3000]), 0.02) < 0
+    assert inside[1] > np.quantile(all_.score_samples(X[:3000]), 0.02)
+
+
+@pytest.mark.parametrize("sizes", [(1, 1), (2,), (1, 1, 1), (3, 2)])
+def test_few_rows_together_make_a_model(sizes: tuple[int, ...]) -> None:
+    parts = [table(size, key=f"{client}") for client, size in enumerate(sizes)]
+    for way in ("sample", "exact"):
+        detector = shipped(way, parts, max_samples=3)
+        assert detector.to_arrays()["sizes"].sum() == sum(sizes)
+        assert np.isfinite(detector.score_samples(table(9))).all()
+
+
+def test_one_row_in_all_makes_none() -> None:
+    for way in ("sample", "exact"):
+        with pytest.raises(FederationError, match="at least 2 rows"):
+            shipped(way, [table(1)])
+
+
+@pytest.mark.parametrize("way", ["sample", "exact"])
+@pytest.mark.parametrize("rows", [
+    np.zeros((0, 4)), np.zeros((601, 4)), np.zeros((9, 5)), np.zeros((9, 0)), np.full((9, 4), 1e200),
+    np.full((9, 4), np.nan), np.zeros((9, 4), np.float32), np.zeros(9),
+])  # fmt: skip
+def test_rows_that_no_client_can_have_are_refused(way: str, rows: np.ndarray) -> None:
+    step = LocalOutlierFactor.aggregations[way](LocalOutlierFactor()).round(1, 1)[0]
+    state: Arrays = {"rows": np.array([300, 300]), "features": np.array(4)}
+    step.check(state, {"rows": table(200)}, TURN)
+    with pytest.raises(InvalidArrays):
+        step.check(state, {"rows": rows}, TURN)
+    if way == "sample":
+        with pytest.raises(InvalidArrays):
+            step.check(state, {"rows": table(257)}, TURN)

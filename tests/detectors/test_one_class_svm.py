@@ -13,13 +13,15 @@ from threadpoolctl import threadpool_limits
 from fedanomaly.core.arrays import Arrays, digest, load_arrays, save_arrays
 from fedanomaly.core.errors import FederationError, InvalidArrays
 from fedanomaly.core.keyed import Turn, keyed_generator
+from fedanomaly.detectors import _fourier as fourier
+from fedanomaly.detectors import _hinge as hinge
 from fedanomaly.detectors import _nystroem as nystroem
-from fedanomaly.detectors import _nystroem_steps as steps
 from fedanomaly.detectors._rbf import kernel_values, row_chunks
 from fedanomaly.detectors.contract import check_detector, run_steps
 from fedanomaly.detectors.one_class_svm import OneClassSVM
 
-WAYS = ("nystrom-mean", "nystrom-hinge", "score-ensemble")
+WAYS = ("nystrom-mean", "nystrom-hinge", "rff-mean", "rff-hinge", "sgd", "score-ensemble", "sv-merge")
+ONE_ROUND = ("nystrom-mean", "rff-mean", "score-ensemble", "sv-merge")
 
 
 def table(n: int = 400, features: int = 4, key: str = "rows") -> np.ndarray:
@@ -38,7 +40,7 @@ def turn_of(client: int, server_round: int = 1) -> Turn:
     return Turn(7, server_round, 50, client, (0, 1))
 
 
-@parametrize_with_checks([OneClassSVM(), OneClassSVM(approximation="nystroem")])
+@parametrize_with_checks([OneClassSVM(), *(OneClassSVM(approximation=way) for way in ("nystroem", "rff"))])
 def test_scikit_learns_estimator_checks(estimator: Any, check: Any) -> None:
     check(estimator)
 
@@ -56,8 +58,14 @@ def test_exact_scores_are_scikit_learns(gamma: Any, nu: float) -> None:
     np.testing.assert_array_equal(ours.predict(new), theirs.predict(new))
 
 
+def test_every_row_may_be_outside() -> None:
+    detector = OneClassSVM(nu=1.0).fit(table())
+    np.testing.assert_allclose(detector.to_arrays()["coefficients"], 1.0, rtol=1e-6)
+    assert (detector.predict(table()) == -1).mean() > 0.99
+
+
 def test_identical_rows_can_be_fitted() -> None:
-    for approximation in ("exact", "nystroem"):
+    for approximation in ("exact", "nystroem", "rff"):
         detector = OneClassSVM(approximation=approximation).fit(np.ones((20, 3)))
         assert np.isfinite(detector.score_samples([[1, 1, 1], [9, 9, 9]])).all()
 
@@ -74,12 +82,12 @@ def test_parameters_out_of_range_are_named(bad: dict[str, Any]) -> None:
 
 def test_contamination_decides_how_many_training_rows_are_flagged() -> None:
     X = table()
-    for approximation in ("exact", "nystroem"):
+    for approximation in ("exact", "nystroem", "rff"):
         detector = OneClassSVM(contamination=0.2, approximation=approximation).fit(X)
         assert (detector.predict(X) == -1).sum() == 80
 
 
-@pytest.mark.parametrize("way", ["exact", "nystroem", *WAYS])
+@pytest.mark.parametrize("way", ["exact", "nystroem", "rff", *WAYS])
 def test_a_saved_model_scores_the_same_to_the_bit(way: str, tmp_path: Any) -> None:
     X, new = table(), table(50, key="new")
     if way in WAYS:
@@ -100,7 +108,7 @@ def test_loading_forgets_the_fit_before() -> None:
     assert fitted.predict(table(5, 2)).shape == (5,)
 
 
-@pytest.mark.parametrize("detector", [OneClassSVM(), OneClassSVM(approximation="nystroem")])
+@pytest.mark.parametrize("detector", [OneClassSVM(approximation=way) for way in ("exact", "nystroem", "rff")])
 def test_a_rows_score_does_not_depend_on_the_rows_beside_it(detector: OneClassSVM, monkeypatch: Any) -> None:
     X, new = table(), table(101, key="new")
     whole = detector.fit(X).score_samples(new)
@@ -109,6 +117,18 @@ def test_a_rows_score_does_not_depend_on_the_rows_beside_it(detector: OneClassSV
     assert len(list(row_chunks(101, 400))) == 7
     np.testing.assert_array_equal(whole, alone)
     np.testing.assert_array_equal(whole, detector.score_samples(new))
+
+
+def test_malformed_fourier_models_are_refused() -> None:
+    good = OneClassSVM(approximation="rff", n_components=6).fit(table(40)).to_arrays()
+    bad: list[Arrays] = [{key: value for key, value in good.items() if key != name} for name in good]
+    bad += [good | {name: value[..., None]} for name, value in good.items()]
+    bad += [good | {name: np.full_like(value, np.nan)} for name, value in good.items()]
+    bad += [good | {"surplus": np.ones(1)}, good | {"coefficients": np.zeros(5)}]
+    bad += [good | {"frequencies": np.empty((0, 4)), "coefficients": np.empty(0)}]
+    for arrays in bad:
+        with pytest.raises(InvalidArrays):
+            OneClassSVM().load(arrays)
 
 
 def test_malformed_models_are_refused() -> None:
@@ -178,10 +198,11 @@ def test_landmarks_follow_the_rows_moments_and_are_no_rows() -> None:
 # -- built by clients --------------------------------------------------------------------------------
 
 
-def test_the_first_aggregation_is_the_mean_and_only_the_hinge_averages_weights() -> None:
-    assert tuple(OneClassSVM.aggregations) == WAYS
-    assert [way.weights for way in OneClassSVM.aggregations.values()] == [False, True, False]
-    assert [way.ships_rows for way in OneClassSVM.aggregations.values()] == [False, False, True]
+def test_the_first_aggregation_is_the_mean_and_the_first_weights_are_the_hinges() -> None:
+    ways = OneClassSVM.aggregations
+    assert tuple(ways) == WAYS
+    assert [name for name in WAYS if ways[name].weights] == ["nystrom-hinge", "rff-hinge", "sgd"]
+    assert [name for name in WAYS if ways[name].ships_rows] == ["score-ensemble", "sv-merge"]
 
 
 @pytest.mark.parametrize("clients", [1, 3, 11])
@@ -213,10 +234,10 @@ def test_one_seed_one_model_whatever_the_number_of_threads(way: str) -> None:
             models.append(digest(federate(OneClassSVM(random_state=1), way, parts, rounds=2).to_arrays()))
     other = federate(OneClassSVM(random_state=2), way, parts, rounds=2).to_arrays()
     assert models[0] == models[1]
-    assert (digest(other) == models[0]) == (way == "score-ensemble")  # the ensemble draws nothing here
+    assert (digest(other) == models[0]) == (way in ("score-ensemble", "sv-merge"))  # nothing is drawn
 
 
-@pytest.mark.parametrize("way", ["nystrom-mean", "score-ensemble"])
+@pytest.mark.parametrize("way", ONE_ROUND)
 def test_rounds_after_the_first_have_no_steps(way: str) -> None:
     aggregation = OneClassSVM.aggregations[way](OneClassSVM())
     assert [len(aggregation.round(r, 4)) for r in (1, 2, 3, 4)] == [1, 0, 0, 0]
@@ -254,11 +275,43 @@ def test_hinge_rounds_approach_nu_when_clients_differ_too() -> None:
     assert off[1] < 0.04 and off[1] < off[0]
 
 
-def hinge_start(parts: list[np.ndarray]) -> tuple[steps.HingeStep, Arrays]:
-    aggregation = OneClassSVM.aggregations["nystrom-hinge"](OneClassSVM(n_components=16))
+@pytest.mark.parametrize("way", ["rff-hinge", "sgd"])
+def test_other_weights_find_the_nu_machine_too(way: str) -> None:
+    X = table(1500)
+    detector = OneClassSVM(nu=0.3, n_components=64)
+    aggregation = detector.aggregations[way](detector)
+    state = run_steps(aggregation, np.array_split(X, 5), rounds=10)
+    assert (detector.load(aggregation.model(state)).predict(X) == -1).mean() == pytest.approx(0.3, abs=0.03)
+    step = aggregation.round(1, 1)[0]
+    assert isinstance(step, hinge.HingeStep)
+    phi = step.map_.of(step.map_.request(state), detector, 4).rows(X)
+    machine = svm.OneClassSVM(kernel="linear", nu=0.3, tol=1e-6).fit(phi)
+
+    def primal(w: np.ndarray, rho: float) -> float:
+        return float(w @ w / 2 - rho + np.maximum(0, rho - phi @ w).mean() / 0.3)
+
+    best = primal(machine.coef_[0] / (0.3 * len(X)), machine.offset_[0] / (0.3 * len(X)))
+    weights = step.weights(state)
+    assert best - 1e-6 <= primal(weights["w"], float(weights["rho"][0])) <= best + 0.002
+
+
+def test_sgd_goes_on_where_the_round_before_stopped() -> None:
+    """One client, three rounds: the pass of a later round moves less than the first."""
+    X, detector = table(300), OneClassSVM(n_components=32)
+    aggregation = detector.aggregations["sgd"](detector)
+    moved, before = [], np.zeros(32)
+    for rounds in (1, 2, 3):
+        state = run_steps(aggregation, [X], rounds=rounds)
+        moved.append(float(np.linalg.norm(state["hinge/w"] - before)))
+        before = state["hinge/w"]
+    assert moved[0] > 3 * moved[1] > 3 * moved[2]
+
+
+def hinge_start(parts: list[np.ndarray], way: str = "nystrom-hinge") -> tuple[hinge.HingeStep, Arrays]:
+    aggregation = OneClassSVM.aggregations[way](OneClassSVM(n_components=16))
     state = run_steps(aggregation, parts, rounds=0)
     (step,) = aggregation.round(1, 5)
-    assert isinstance(step, steps.HingeStep)
+    assert isinstance(step, hinge.HingeStep)
     return step, state
 
 
@@ -272,7 +325,7 @@ def test_a_proximal_term_keeps_clients_near_the_weights_they_were_sent(monkeypat
         return float(np.linalg.norm(answer["w"] - request["w"]))
 
     assert moved(100.0) < moved(1.0) < moved(0.0)
-    monkeypatch.setattr(steps, "LOCAL_STEPS", 1000)  # the optimum itself lies nearer, not only the way to it
+    monkeypatch.setattr(hinge, "LOCAL_STEPS", 1000)  # the optimum itself lies nearer, not only the way to it
     assert moved(1.0) < 0.7 * moved(0.0)
     monkeypatch.undo()
     plain = step.answer(request, parts[0], None, turn_of(0))
@@ -281,15 +334,38 @@ def test_a_proximal_term_keeps_clients_near_the_weights_they_were_sent(monkeypat
     )
 
 
-@settings(max_examples=25, deadline=None)
+def test_a_proximal_term_keeps_sgd_near_too() -> None:
+    parts = np.array_split(table(), 2)
+    step, state = hinge_start(parts, "sgd")
+    request, turn = step.request(state), turn_of(0, 1)
+    start = request["w"]
+    moved = [
+        float(
+            np.linalg.norm(
+                step.answer(request | {"proximal_mu": np.array(mu)}, parts[0], None, turn)["w"] - start
+            )
+        )
+        for mu in (0.0, 0.1, 1.0, 100.0)
+    ]
+    assert (np.diff(moved) < 0).all()
+    plain = step.answer(request, parts[0], None, turn)
+    assert digest(plain) == digest(step.answer(request | {"proximal_mu": np.zeros(1)}, parts[0], None, turn))
+
+
+@settings(max_examples=40, deadline=None)
 @given(
-    st.floats(-1e9, 1e9), st.floats(-1e9, 1e9), st.integers(1, 40), st.floats(1e-6, 1e6), st.integers(1, 50)
+    st.sampled_from(["nystrom-hinge", "rff-hinge", "sgd"]),
+    st.floats(-1e9, 1e9),
+    st.floats(-1e9, 1e9),
+    st.integers(1, 40),
+    st.floats(1e-6, 1e6),
+    st.integers(1, 50),
 )
-def test_hinge_weights_stay_bounded_whatever_the_data(
-    size: float, rho: float, rows: int, spread: float, server_round: int
+def test_weights_stay_bounded_whatever_the_data(
+    way: str, size: float, rho: float, rows: int, spread: float, server_round: int
 ) -> None:
     parts = [table(rows, key="few") * spread]
-    step, state = hinge_start(parts)
+    step, state = hinge_start(parts, way)
     state |= step.finish(state, {"w": np.full(16, size), "rho": np.array([rho])})
     turn = turn_of(0, server_round)
     answer = step.answer(step.request(state), parts[0], None, turn)
@@ -327,6 +403,85 @@ def test_a_client_that_can_fit_no_machine_contributes_nothing(monkeypatch: Any) 
     assert federate(OneClassSVM(nu=0.9), "score-ensemble", parts[:1]).to_arrays()["sizes"][0] <= 30
 
 
+def test_fourier_features_have_the_kernels_inner_products_and_norm_one() -> None:
+    X = table(200, 3)
+    frequencies = fourier.draw_frequencies(4000, 3, 0.2, 1)
+    phi = fourier.fourier_values(X, frequencies)
+    assert phi.shape == (200, 4000) and frequencies.shape == (2000, 3)
+    np.testing.assert_allclose((phi**2).sum(axis=1), 1.0, rtol=1e-12)
+    off = np.abs(phi @ phi.T - kernel_values(X, X, 0.2))
+    assert off.max() < 5 / np.sqrt(2000) and np.median(off) < 1 / np.sqrt(2000)
+    np.testing.assert_allclose(fourier.fourier_sum(X, frequencies), phi.sum(axis=0), rtol=1e-9, atol=1e-9)
+
+
+def test_fourier_scores_of_rows_at_the_ends_of_the_range_are_finite() -> None:
+    detector = OneClassSVM(approximation="rff").fit(table())
+    far = [[1e300, -1e300, 0, 1], [1e-300, 0, 0, 0], [3e38, 3e38, 3e38, 3e38]]
+    assert np.isfinite(detector.score_samples(far)).all()
+
+
+@pytest.mark.parametrize("gamma", ["scale", "auto", 0.7])
+@pytest.mark.parametrize("clients", [1, 3, 11])
+def test_the_fourier_mean_is_that_of_all_rows_whoever_holds_them(clients: int, gamma: Any) -> None:
+    X = table(331) + np.arange(4)
+    X = X[np.argsort(X[:, 0])] if clients == 3 else X
+    detector = OneClassSVM(gamma=gamma, random_state=3)
+    state = run_steps(detector.aggregations["rff-mean"](detector), np.array_split(X, clients))
+    assert state["fourier/gamma"][0] == pytest.approx(svm.OneClassSVM(gamma=gamma).fit(X)._gamma, rel=1e-11)
+    pooled = OneClassSVM(gamma=gamma, approximation="rff", random_state=3).fit(X)
+    built = federate(detector, "rff-mean", np.array_split(X, clients))
+    new = table(100, key="new")
+    np.testing.assert_allclose(built.score_samples(new), pooled.score_samples(new), rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("n_components", [1, 2, 15, 64])
+def test_a_client_sends_as_many_floats_as_there_are_features(n_components: int) -> None:
+    detector = OneClassSVM(gamma="auto", n_components=n_components)
+    aggregation = detector.aggregations["rff-mean"](detector)
+    assert not aggregation.setup()
+    (step,) = aggregation.round(1, 1)
+    state = {"rows": np.array([400]), "features": np.array(4)}
+    answer = step.answer(step.request(state), table(), None, turn_of(0))
+    assert set(answer) == {"count", "features"} and answer["features"].size == n_components + n_components % 2
+
+
+def test_identical_rows_have_a_fourier_model() -> None:
+    detector = federate(OneClassSVM(), "rff-mean", [np.ones((20, 3)), np.ones((1, 3))])
+    same, other = detector.score_samples([[1, 1, 1], [4, 1, 1]])
+    assert other < same == pytest.approx(1.0)
+
+
+def test_merged_support_vectors_of_one_client_are_the_exact_machine() -> None:
+    X, new = table(), table(100, key="new") * 2
+    exact, merged = OneClassSVM().fit(X), federate(OneClassSVM(), "sv-merge", [X])
+    np.testing.assert_allclose(merged.score_samples(new), exact.score_samples(new), rtol=2e-3, atol=2e-3)
+    assert np.abs(merged.offset_ - exact.offset_) < 2e-2
+
+
+@pytest.mark.parametrize("nu", [0.1, 0.4, 1.0])
+def test_merged_support_vectors_come_near_the_pooled_machine(nu: float) -> None:
+    X, new = table(1200), table(300, key="new") * 2
+    exact = OneClassSVM(nu=nu).fit(X)
+    merged = federate(OneClassSVM(nu=nu), "sv-merge", np.array_split(X, 6))
+    ours, theirs = merged.score_samples(new), exact.score_samples(new)
+    assert np.corrcoef(ours, theirs)[0, 1] > 0.999
+    np.testing.assert_allclose(ours, theirs, atol=0.05 * theirs.max())
+    assert (merged.predict(X) == -1).mean() == pytest.approx(nu, abs=0.05)
+    rows = {row.tobytes() for row in X}
+    assert {row.tobytes() for row in merged.to_arrays()["centers"]} <= rows
+
+
+def test_clients_of_one_row_and_samples_of_many_support_vectors(monkeypatch: Any) -> None:
+    parts = [table(60), np.ones((5, 4)), table(1)]
+    assert len(federate(OneClassSVM(nu=0.5), "sv-merge", parts).to_arrays()["centers"]) >= 30
+    monkeypatch.setattr(OneClassSVM, "exact_rows", 30)
+    assert (
+        1
+        <= len(federate(OneClassSVM(nu=0.9), "sv-merge", [table(60), table(60)]).to_arrays()["centers"])
+        <= 30
+    )
+
+
 HOSTILE: list[tuple[str, int, dict[str, Any]]] = [
     ("nystrom-mean", 0, {"count": np.array([0])}),
     ("nystrom-mean", 0, {"count": np.array([101])}),
@@ -349,6 +504,24 @@ HOSTILE: list[tuple[str, int, dict[str, Any]]] = [
     ("nystrom-hinge", 2, {"w": np.zeros(17)}),
     ("nystrom-hinge", 2, {"rho": np.array([1.5])}),
     ("nystrom-hinge", 2, {"rho": np.array([0], dtype=np.int64)}),
+    ("rff-mean", 0, {"sums": np.array([1e6, 1.0])}),
+    ("rff-mean", 0, {"sums": np.array([0.0, -1.0])}),
+    ("rff-mean", 0, {"sums": np.array([1e100, 1e150])}),
+    ("rff-mean", 0, {"sums": np.zeros(3)}),
+    ("rff-mean", 0, {"count": np.array([0])}),
+    ("rff-mean", 1, {"features": np.full(16, 18.0)}),
+    ("rff-mean", 1, {"features": np.full(16, -15.0)}),
+    ("rff-mean", 1, {"features": np.zeros(14)}),
+    ("rff-mean", 1, {"count": np.array([101])}),
+    ("rff-hinge", 2, {"w": np.full(16, 0.5)}),
+    ("sgd", 1, {"rho": np.array([1.5])}),
+    ("sgd", 1, {"w": np.zeros(17)}),
+    ("sv-merge", 1, {"duals": 2.0}),
+    ("sv-merge", 1, {"duals": 1.0, "vectors": np.zeros((5, 4))}),
+    ("sv-merge", 1, {"duals": np.ones(50), "vectors": np.zeros((50, 4))}),
+    ("sv-merge", 1, {"duals": np.full(101, 0.01), "vectors": np.zeros((101, 4))}),
+    ("sv-merge", 1, {"duals": np.empty(0), "vectors": np.zeros((0, 4))}),
+    ("sv-merge", 1, {"duals": np.ones(2), "vectors": np.zeros((2, 5))}),
     ("score-ensemble", 0, {"coefficients": None}),
     ("score-ensemble", 0, {"coefficients": -1.0}),
     ("score-ensemble", 0, {"coefficients": 2.0}),

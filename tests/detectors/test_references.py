@@ -28,7 +28,8 @@ def turn(client: int, server_round: int = 1) -> Turn:
 
 
 def test_every_detector_has_both_after_its_own() -> None:
-    assert list(aggregations_of(IsolationForest)) == ["union", "local", "pooled"]
+    own = list(IsolationForest.aggregations)
+    assert list(aggregations_of(IsolationForest)) == [*own, "score-mean", "score-min", "local", "pooled"]
     assert aggregations_of(IsolationForest)["local"] is Local
 
 
@@ -41,7 +42,8 @@ def test_a_detector_may_bring_its_own_reference() -> None:
 
         aggregations = {"pooled": Mine}  # noqa: RUF012
 
-    assert aggregations_of(Special) == {"pooled": Mine, "local": Local}
+    assert list(aggregations_of(Special)) == ["pooled", "score-mean", "score-min", "local"]
+    assert aggregations_of(Special)["pooled"] is Mine
 
 
 def test_a_local_model_is_what_the_client_fits_alone() -> None:
@@ -93,7 +95,7 @@ def test_client_1_is_not_client_10() -> None:
     ("change", "message"),
     [
         ({"model/splits": None}, "missing"),
-        ({"fitted_rows": np.array(41)}, "above 40"),
+        ({"fitted_rows": np.array(81)}, "above 80"),
         ({"fitted_rows": np.array(0)}, "below 1"),
         ({"fitted_rows": None}, "missing"),
         ({"stranger": np.zeros(1)}, "unknown"),
@@ -150,14 +152,26 @@ def test_before_the_rows_are_there_nothing_is_pooled() -> None:
 
 @pytest.mark.parametrize(
     "X",
-    [np.zeros((39, 3)), np.zeros((40, 4)), np.zeros((40, 3), np.float32), np.full((40, 3), np.nan)],
-    ids=["rows", "features", "dtype", "nan"],
+    [
+        np.zeros((81, 3)),
+        np.zeros((0, 3)),
+        np.zeros((40, 4)),
+        np.zeros((40, 3), "f4"),
+        np.full((40, 3), np.nan),
+    ],
+    ids=["rows", "none", "features", "dtype", "nan"],
 )
 def test_rows_that_are_not_as_declared_are_refused(X: np.ndarray) -> None:
     step = ShipRows(FOREST)
     step.check(state_of(), step.answer({}, parts()[0], None, turn(0)), turn(0))
     with pytest.raises(InvalidArrays):
         step.check(state_of(), {"X": X}, turn(0))
+
+
+def test_balancing_may_double_the_rows_of_a_client() -> None:
+    doubled = np.concatenate([parts()[0]] * 2)
+    for step in (FitAlone(FOREST), ShipRows(FOREST)):
+        step.check(state_of(), step.answer(step.request(state_of()), doubled, None, turn(0)), turn(0))
 
 
 def test_rows_of_different_widths_are_named() -> None:

@@ -1,0 +1,37 @@
+"""How clients build a detector, and what averages the weights: both by one name."""
+
+import pytest
+
+from fedanomaly.core.errors import UserError
+from fedanomaly.detectors import IsolationForest, LocalOutlierFactor, OneClassSVM
+from fedanomaly.federation.plan import choose_aggregation
+
+
+@pytest.mark.parametrize(
+    ("name", "way", "strategy"),
+    [
+        ("", "nystrom-mean", ""),
+        ("rff-mean", "rff-mean", ""),
+        ("sgd", "sgd", "fedavg"),
+        ("krum", "nystrom-hinge", "krum"),
+        ("sgd+krum", "sgd", "krum"),
+        ("rff-hinge+fedadam", "rff-hinge", "fedadam"),
+        ("nystrom-hinge+fedprox", "nystrom-hinge", "fedprox"),
+        ("score-min", "score-min", ""),
+    ],
+)
+def test_a_name_says_how_and_by_what_strategy(name: str, way: str, strategy: str) -> None:
+    chosen, averaging = choose_aggregation(OneClassSVM(), name)
+    assert (chosen.name, averaging) == (way, strategy)
+
+
+@pytest.mark.parametrize("name", ["rff-mean+krum", "sgd+mean", "sgd+", "+krum", "sgd+krum+krum", "neither"])
+def test_what_averages_no_weights_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match="cannot be built by"):
+        choose_aggregation(OneClassSVM(), name)
+
+
+def test_a_detector_without_weights_has_no_strategies() -> None:
+    for detector in (IsolationForest(), LocalOutlierFactor()):
+        with pytest.raises(UserError, match="averages weights, which this detector has none of"):
+            choose_aggregation(detector, "fedavg")
