@@ -71,7 +71,8 @@ def aggregation_table() -> str:
         rows += [[f"`{name}`", f"`{way}`", kind.title, kind.leaks] for way, kind in cls.aggregations.items()]
     common = aggregations_of(next(iter(_own(detectors()).values())))
     rows += [
-        ["every detector", f"`{way}`", common[way].title, common[way].leaks] for way in ("local", "pooled")
+        ["every detector", f"`{way}`", common[way].title, common[way].leaks]
+        for way in ("score-mean", "score-min", "local", "pooled")
     ]
     return table(["detector", "aggregation", "how it is built", "what leaves a client"], rows)
 

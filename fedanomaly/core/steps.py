@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from fedanomaly.core.arrays import Array, Arrays
 from fedanomaly.core.keyed import Turn
@@ -58,11 +58,43 @@ class CollectStep(Step):
         """Return the new state from checked answers, which come in ascending order of client."""
 
 
+class Sensitivity(NamedTuple):
+    """Most that one training row, replaced by any other, moves an array of an answer.
+
+    ``l1`` is the sum of absolute changes, ``l2`` the Euclidean norm of the change; 0 where the array
+    depends on the number of rows alone, which is public.
+    """
+
+    l1: float
+    l2: float
+
+
 class AdditiveStep(Step):
     """A step whose answers are only ever summed: fit for secure sums, encryption and noise.
 
     Every answer has the same names, shapes and dtypes; integers stay integers.
     """
+
+    any_row_length: ClassVar[bool] = False  # the sensitivity does not depend on how long rows are
+
+    def sensitivity(self, request: Arrays, n_features: int, row_norm: float) -> dict[str, Sensitivity] | None:
+        """Return the sensitivity of every array of an answer, or None: then it gets no private noise.
+
+        Parameters
+        ----------
+        request : dict of ndarray
+            What :meth:`request` returned.
+        n_features : int
+            Of the rows.
+        row_norm : float
+            Longest row (Euclidean, in scaled units): rows are shortened to it, unless
+            ``any_row_length``, where it is infinite.
+        """
+        return None
+
+    def repaired(self, total: Arrays) -> Arrays:
+        """Return the nearest sum that :meth:`finish` can take, after noise (default: the sum as it is)."""
+        return total
 
     @abstractmethod
     def finish(self, state: Arrays, total: Arrays) -> Arrays:

@@ -51,7 +51,7 @@ def audit(
         leaks.synthetic_in_test(test, everything),
     ]
     training = np.concatenate([part.train.X for part in rows.values()])
-    if "scaling/center" in state:
+    if "scaling/center" in state and not (config.dp_epsilon or config.defence):  # else it differs on purpose
         findings.append(_scaler(config, state, training, rows[clients[0]].train.y[:0]))
     if model is not None and threshold_scores is not None:
         folds = {

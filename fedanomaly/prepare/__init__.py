@@ -2,6 +2,7 @@
 
 from fedanomaly.prepare.balance import BALANCERS, Balanced, balance
 from fedanomaly.prepare.features import engineer, needs_engineering
+from fedanomaly.prepare.grid import GridScaling
 from fedanomaly.prepare.minmax import MinMaxScaling
 from fedanomaly.prepare.robust import RobustScaling
 from fedanomaly.prepare.rows import ClientRows, Rows, client_rows
@@ -17,6 +18,7 @@ __all__ = [
     "TRAIN",
     "Balanced",
     "ClientRows",
+    "GridScaling",
     "MinMaxScaling",
     "MomentsScaling",
     "RobustScaling",

@@ -38,6 +38,12 @@ class Rows:
     def __len__(self) -> int:
         return len(self.y)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the arrays take."""
+        amounts = 0 if self.amount is None else self.amount.nbytes
+        return self.X.nbytes + self.y.nbytes + self.index.nbytes + amounts
+
 
 @dataclass(frozen=True, eq=False)
 class ClientRows:

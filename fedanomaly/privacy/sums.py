@@ -7,17 +7,33 @@ from collections.abc import Iterable
 from fedanomaly.core.arrays import Arrays
 
 
-def secure_sum(answers: Iterable[Arrays]) -> Arrays:
-    """Return the sum of answers that share names, shapes and dtypes.
+class SecureSum:
+    """A sum of answers that share names, shapes and dtypes.
 
     The plain sum, in the order given, accumulated in place: memory does not grow with the number
-    of clients. Masked and encrypted sums replace this function, and nothing else.
+    of clients. Masked and encrypted sums replace this class, and nothing else.
+
+    Attributes
+    ----------
+    total : dict of ndarray
+        The sum so far; empty before the first answer.
     """
-    total: Arrays = {}
-    for answer in answers:
-        if not total:
-            total = {name: array.copy() for name, array in answer.items()}
-            continue
+
+    def __init__(self) -> None:
+        self.total: Arrays = {}
+
+    def add(self, answer: Arrays) -> None:
+        """Add one client's answer, which is not modified."""
+        if not self.total:
+            self.total = {name: array.copy() for name, array in answer.items()}
+            return
         for name, array in answer.items():
-            total[name] += array
-    return total
+            self.total[name] += array
+
+
+def secure_sum(answers: Iterable[Arrays]) -> Arrays:
+    """Return the sum of answers that share names, shapes and dtypes."""
+    added = SecureSum()
+    for answer in answers:
+        added.add(answer)
+    return added.total

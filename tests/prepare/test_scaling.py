@@ -13,7 +13,7 @@ from fedanomaly.core.steps import AdditiveStep
 from fedanomaly.prepare import SCALINGS, apply_scaling, scaling_step
 from fedanomaly.privacy.sums import secure_sum
 
-FITTED = ["standard", "robust", "minmax"]
+FITTED = ["standard", "robust", "minmax", "grid"]
 
 
 def turn(client, clients=3):
@@ -53,7 +53,7 @@ def rows(n=2000, seed=0):
 
 
 def test_names():
-    assert set(SCALINGS.registered()) == {"none", "standard", "robust", "minmax"}
+    assert set(SCALINGS.registered()) == {"none", "standard", "robust", "minmax", "grid"}
     assert scaling_step("none") is None
     assert all(SCALINGS.get(name).leaks for name in FITTED)
     with pytest.raises(UserError, match="unknown scaling"):
@@ -118,7 +118,7 @@ def test_robust_widens_its_range_where_a_feature_is_mostly_zero():
     assert scale[1] == pytest.approx(5.0, rel=0.01)  # the whole range
 
 
-@pytest.mark.parametrize("name", FITTED)
+@pytest.mark.parametrize("name", [name for name in FITTED if name != "grid"])
 @pytest.mark.parametrize("value", [0.0, 0.1, 1.0, -1e9, 1e15, 1e-12])
 def test_constant_features_get_scale_one(name, value):
     state = fit(name, np.array_split(np.full((1000, 1), value), 3))
@@ -293,3 +293,19 @@ def test_no_answer_crashes_the_check_or_what_follows(name, answer):
         step.finish({}, answer) if isinstance(step, AdditiveStep) else step.combine({}, [(turn(0), answer)])
     )
     assert (state["scaling/scale"] > 0).all() and np.isfinite(state["scaling/center"]).all()
+
+
+def test_the_grid_finds_median_and_range_to_a_bin():
+    X = np.random.default_rng(1).normal([0, 5, -300], [1, 3, 200], size=(5000, 3))
+    pooled, fitted = RobustScaler().fit(X), fit("grid", skewed_parts(X))
+    assert np.abs((fitted["scaling/center"] - pooled.center_) / pooled.scale_).max() < 0.2
+    np.testing.assert_allclose(fitted["scaling/scale"], pooled.scale_, rtol=0.25)
+    alone = fit("grid", [X])
+    for name in ("scaling/center", "scaling/scale"):
+        assert np.array_equal(alone[name], fitted[name])
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1.0, -1e9, 1e-12])
+def test_the_grid_centres_a_constant_feature_on_its_bin(value):
+    state = fit("grid", [np.full((50, 1), value)])
+    assert abs(apply_scaling([[value]], state)[0, 0]) <= 0.5 + 1e-9

@@ -9,13 +9,13 @@ from collections.abc import Callable
 
 from flwr.app import MetricRecord, RecordDict
 from flwr.serverapp import strategy as flower
-from flwr.serverapp.strategy import FedAvg
+from flwr.serverapp.strategy import FedAvg, Strategy
 
 from fedanomaly.core.errors import UserError
 from fedanomaly.core.registry import Registry
 from fedanomaly.federation.config import RunConfig
 
-WeightsStrategy = FedAvg
+WeightsStrategy = Strategy
 Maker = Callable[[RunConfig, int], FedAvg]
 
 STRATEGIES: Registry[Maker] = Registry("aggregation strategy", "fedanomaly.strategies")
