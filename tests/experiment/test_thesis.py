@@ -94,8 +94,8 @@ def test_a_verdict_follows_from_the_intervals(published, corrected, expected):
 def test_the_reproduction_does_not_depend_on_workers_and_reports_every_claim(tmp_path):
     table = rows(400, 40)
     name = register_memory_table(table.X, table.y)
-    frame = reproduce(name, seeds=[0, 1], rounds=2)
-    again = reproduce(name, seeds=[0, 1], rounds=2, workers=2)
+    frame = reproduce(name, seeds=[0, 1], rounds=1)
+    again = reproduce(name, seeds=[0, 1], rounds=1, workers=2)
     assert frame.equals(again)
     found = {item.claim.name: item for item in findings(frame)}
     assert len(found) == len(CLAIMS)
