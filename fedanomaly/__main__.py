@@ -1,4 +1,4 @@
-"""``python -m fedanomaly``: look at a partition, list and compare runs, score rows, make test credentials."""
+"""``python -m fedanomaly``: partitions, runs, studies, the benchmark, scores of rows, credentials."""
 
 from __future__ import annotations
 
@@ -11,8 +11,21 @@ from rich.console import Console
 from rich.table import Table
 
 from fedanomaly.core.errors import UserError
+from fedanomaly.experiment.grid_commands import (
+    add_benchmark,
+    add_study,
+    benchmark_command,
+    study_command,
+)
 from fedanomaly.experiment.options import Parser, add_run_options
 from fedanomaly.experiment.program import guarded
+from fedanomaly.experiment.study_commands import (
+    add_attack_study,
+    add_privacy_study,
+    attack_study_command,
+    privacy_study_command,
+)
+from fedanomaly.experiment.thesis_command import add_thesis, thesis_command
 from fedanomaly.federation.config import RunConfig
 
 
@@ -26,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m fedanomaly",
-        description="Look at a partition, list and compare runs, score rows, make test credentials.",
+        description="Look at a partition, list and compare runs, run studies and the benchmark, score rows, "
+        "make test credentials.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
 
@@ -48,8 +62,25 @@ def _parser() -> Parser:
     score.add_argument("model", help="a run's model.npz")
     score.add_argument("rows", help="CSV or parquet file with the model's features as columns")
     score.add_argument("--out", metavar="FILE.csv", help="where to write the scores (standard output)")
+    why = add("explain", "Say which features made a row anomalous.", _explain)
+    why.add_argument("model", help="a run's model.npz")
+    why.add_argument("rows", help="CSV or parquet file with the model's features as columns")
+    why.add_argument("--row", type=int, required=True, metavar="N", help="which data row, from 0")
+    why.add_argument("--shap", action="store_true", help="by SHAP, for comparison (pip install shap)")
+    why.add_argument("--picture", metavar="FILE.png", help="also draw it")
     report = add("report", "Write the report of a run once more.", _report)
     report.add_argument("run", help="a run's folder")
+    add_study(add("study", "Run a study: a grid of runs from a TOML file.", study_command))
+    everything = "Compare all detectors, aggregations and partitions on ADBench tables."
+    add_benchmark(add("benchmark", everything, benchmark_command))
+    thesis = add("thesis", "The study this toolkit grew from, as published and corrected.", thesis_command)
+    add_thesis(thesis)
+    attack = add(
+        "attack-study", "Detection quality against the share of hostile clients.", attack_study_command
+    )
+    add_attack_study(attack)
+    private = add("privacy-study", "Detection quality against the privacy budget.", privacy_study_command)
+    add_privacy_study(private)
     keys = add("credentials", "Make a test CA, a server certificate and client keys.", _credentials)
     keys.add_argument("folder", help="folder to make")
     keys.add_argument("--clients", type=int, default=5, help="number of client keys (5)")
@@ -135,6 +166,24 @@ def _score(options: argparse.Namespace, console: Console) -> int:
         console.print(text, highlight=False, soft_wrap=True)
     else:
         frame.to_csv(sys.stdout, index=False)
+    return 0
+
+
+def _explain(options: argparse.Namespace, console: Console) -> int:
+    from fedanomaly.experiment.explaining import explain_row
+    from fedanomaly.experiment.model_file import open_model
+    from fedanomaly.experiment.scoring_file import read_rows
+
+    model = open_model(Path(options.model))
+    X = read_rows(Path(options.rows), model.feature_names, model.detector.n_features_in_)
+    found = explain_row(model, X, options.row, shap=options.shap)
+    verdict = "flagged" if found.flagged else "not flagged"
+    title = f"row {options.row}: anomaly score {found.anomaly_score:.6g}, {verdict}"
+    console.print(title, highlight=False)
+    _show(console, found.records(), found.method)
+    if options.picture:
+        picture = found.draw(Path(options.picture), f"{model.detector.name}, {title}")
+        console.print(f"picture: {picture}", highlight=False, soft_wrap=True)
     return 0
 
 

@@ -26,7 +26,10 @@ from fedanomaly.prepare import BALANCERS
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [*DOCS, *sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("[a-z]*/README.md"))]
-COMMANDS = ("partition", "runs", "compare", "score", "report", "credentials")
+COMMANDS = (
+    *("partition", "runs", "compare", "score", "explain", "report", "study", "benchmark", "thesis"),
+    *("attack-study", "privacy-study", "credentials"),
+)
 FOREIGN = {  # options of other programs that the pages mention
     *("--insecure", "--superlink", "--node-config", "--run-config", "--stream"),
     *("--strict", "--hardness", "--help"),

@@ -58,9 +58,10 @@ class Histogram:
     @classmethod
     def of(cls, values: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> Histogram:
         """Count finite values, or add up their ``weights`` (float64, not negative), bin by bin."""
-        keys, inverse, counts = np.unique(to_keys(values), return_inverse=True, return_counts=True)
         if weights is None:
-            return cls(keys, counts.astype(np.int64))
+            keys, counts = np.unique(to_keys(values), return_counts=True)
+            return cls(keys, counts.astype(np.int64, copy=False))
+        keys, inverse = np.unique(to_keys(values), return_inverse=True)
         return cls(keys, np.bincount(inverse, np.asarray(weights, dtype=np.float64), len(keys)))
 
     @classmethod
@@ -77,7 +78,7 @@ class Histogram:
     @property
     def total(self) -> float:
         """Sum of all counts."""
-        return float(self.counts.sum())
+        return float(self.counts.sum(dtype=np.float64))  # whole numbers must not wrap
 
     def scaled(self, factor: float) -> Histogram:
         """Return the histogram with every count multiplied by ``factor`` (float64 counts)."""
@@ -105,15 +106,50 @@ class Histogram:
     @classmethod
     def from_arrays(cls, arrays: Arrays, name: str) -> Histogram:
         """Read the wire form back; raise :class:`InvalidArrays` unless it is a histogram."""
-        keys = require(arrays, f"{name}/keys", kind="i", shape=(None,), low=KEY_MIN, high=KEY_MAX)
+        keys = require(arrays, f"{name}/keys", kind="i", shape=(None,))
         counts = require(arrays, f"{name}/counts", kind="iuf", shape=(len(keys),), low=0, high=2**53)
-        if len(keys) > 1 and not bool((np.diff(keys) > 0).all()):
-            raise InvalidArrays(f"bins of histogram {name!r} are not strictly ascending")
+        if len(keys):
+            if not (keys[1:] > keys[:-1]).all():
+                raise InvalidArrays(f"bins of histogram {name!r} are not strictly ascending")
+            if keys[0] < KEY_MIN or keys[-1] > KEY_MAX:
+                raise InvalidArrays(f"bins of histogram {name!r} are not bins of float64 values")
         if keys.dtype != np.int64:
             raise InvalidArrays(f"bins of histogram {name!r} are {keys.dtype}, expected int64")
-        if counts.dtype not in (np.dtype(np.int64), np.dtype(np.float64)):
+        if counts.dtype != np.int64 and counts.dtype != np.float64:
             raise InvalidArrays(f"counts of histogram {name!r} are {counts.dtype}, expected int64")
         return cls(keys, counts)
 
 
-__all__ = ["KEY_MAX", "KEY_MIN", "Histogram", "lower_edges", "to_keys"]
+class HistogramSum:
+    """Histograms added up as they come, in little more memory than their sum takes.
+
+    The result is that of :meth:`Histogram.sum` over all of them in the order given, to the bit.
+    """
+
+    def __init__(self) -> None:
+        self._total = Histogram(np.empty(0, np.int64), np.empty(0, np.int64))
+        self._waiting: list[Histogram] = []
+        self._bins = 0
+
+    def add(self, part: Histogram) -> None:
+        """Add one; they wait until they are as many bins as the sum has, so that each costs O(log n)."""
+        self._waiting.append(part)
+        self._bins += len(part.keys)
+        if self._bins > max(_FEW_BINS, len(self._total.keys)) or len(self._waiting) > _FEW_BINS:
+            self._merge()
+
+    @property
+    def total(self) -> Histogram:
+        """The sum so far."""
+        if self._waiting:
+            self._merge()
+        return self._total
+
+    def _merge(self) -> None:
+        self._total = Histogram.sum([self._total, *self._waiting])
+        self._waiting, self._bins = [], 0
+
+
+_FEW_BINS = 4096
+
+__all__ = ["KEY_MAX", "KEY_MIN", "Histogram", "HistogramSum", "lower_edges", "to_keys"]

@@ -11,15 +11,20 @@ import numpy as np
 import numpy.typing as npt
 
 from fedanomaly.core.errors import UserError
+from fedanomaly.core.keyed import keyed_generator
 from fedanomaly.data.base import DATASETS, DataRequest, Table
-from fedanomaly.data.build import build_table
+from fedanomaly.data.build import build_table, checked_rows
 from fedanomaly.data.files import FileDataset
 from fedanomaly.data.places import data_folder
 
 
 @DATASETS.register("adbench")
 class ADBench(FileDataset):
-    """One ADBench table: ``adbench:2_annthyroid``, or without its number ``adbench:annthyroid``."""
+    """One ADBench table: ``adbench:2_annthyroid``, or without its number ``adbench:annthyroid``.
+
+    Of a table with more than ``rows`` rows a keyed sample is kept, uniform and the same for every seed:
+    many files are sorted by class, so that their first rows would be of one class only.
+    """
 
     name: ClassVar[str] = "adbench"
     title: ClassVar[str] = "ADBench's classical tables (Han et al. 2022): adbench:2_annthyroid, ..."
@@ -59,13 +64,15 @@ class ADBench(FileDataset):
     def read(self, path: Path, request: DataRequest) -> Table:
         """Return the rows of one table."""
         X, y = read_npz(path)
+        if request.rows is not None and checked_rows(request.rows) < len(y):
+            kept = keyed_generator(0, "adbench", path.stem).choice(len(y), request.rows, replace=False)
+            X, y = X[np.sort(kept)], y[np.sort(kept)]
         return build_table(
             f"{self.name}:{path.stem}",
             X,
             y,
             [f"x{j}" for j in range(X.shape[1])],
             source=path.name,
-            rows=request.rows,
         )
 
 

@@ -77,7 +77,8 @@ class DataRequest:
     path : Path or None
         ``--data-path``: a file, or a folder to look in first.
     rows : int or None
-        ``--rows``: how many rows to generate (synthetic sets) or to keep (real sets: the first).
+        ``--rows``: how many rows to generate (synthetic sets) or to keep (real sets: the first;
+        ADBench: a keyed sample).
     seed : int
         Seed of a generator; real files ignore it.
     variant : str

@@ -5,11 +5,13 @@ from fedanomaly.evaluation.content import DataDescription, ReportContent
 from fedanomaly.evaluation.intervals import (
     Equivalence,
     Interval,
+    bootstrap_interval,
     equivalence,
     mean_interval,
     paired_difference,
 )
 from fedanomaly.evaluation.leaks import Finding
+from fedanomaly.evaluation.mean_ranks import RankComparison, compare_ranks
 from fedanomaly.evaluation.metrics import (
     Metrics,
     Summary,
@@ -19,6 +21,7 @@ from fedanomaly.evaluation.metrics import (
     precision_at_rates,
     summary,
 )
+from fedanomaly.evaluation.per_client import evaluate_each
 from fedanomaly.evaluation.ranking import Ranking
 from fedanomaly.evaluation.report import write_report
 from fedanomaly.evaluation.thresholds import (
@@ -45,15 +48,19 @@ __all__ = [
     "Finding",
     "Interval",
     "Metrics",
+    "RankComparison",
     "Ranking",
     "ReportContent",
     "Summary",
     "Threshold",
     "ThresholdOptions",
     "alerts_allowed",
+    "bootstrap_interval",
     "choose",
+    "compare_ranks",
     "equivalence",
     "evaluate",
+    "evaluate_each",
     "flag_nothing",
     "from_counts",
     "mean_interval",

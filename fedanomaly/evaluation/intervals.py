@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from fedanomaly.core.errors import UserError
+from fedanomaly.core.keyed import keyed_generator
 from fedanomaly.evaluation.ranking import UNDEFINED
 
 
@@ -83,6 +85,41 @@ def mean_interval(values: Sequence[float] | np.ndarray, confidence: float = 0.95
 
     mean, half = defined.mean(), stdtrit(n - 1, (1 + confidence) / 2) * _standard_error(defined)
     return Interval(float(mean), float(mean - half), float(mean + half), n, confidence)
+
+
+def bootstrap_interval(
+    values: npt.ArrayLike,
+    statistic: Callable[[npt.NDArray[np.float64]], float] = np.mean,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Return a statistic and its percentile bootstrap interval (Efron 1979); undefined rows are left out.
+
+    Parameters
+    ----------
+    values : array-like of shape (n,) or (n, m)
+        Independent units (tables, say), a row each; rows with NaN are dropped.
+    statistic : callable
+        Takes resampled rows and returns a number; default the mean.
+    confidence : float in (0, 1)
+        Level of the interval.
+    resamples : int
+        How often rows are drawn with replacement.
+    seed : int
+        Of the draws: equal values have equal intervals.
+    """
+    if not 0 < confidence < 1:
+        raise UserError(f"the confidence must be between 0 and 1, got {confidence}")
+    rows = np.asarray(values, dtype=np.float64)
+    rows = rows[~np.isnan(rows.reshape(len(rows), -1)).any(axis=1)]
+    n = len(rows)
+    if n < 2:
+        return Interval(float(statistic(rows)) if n else UNDEFINED, UNDEFINED, UNDEFINED, n, confidence)
+    drawn = keyed_generator(seed, "bootstrap", n).integers(0, n, size=(resamples, n))
+    found = np.array([statistic(rows[draw]) for draw in drawn])
+    low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(statistic(rows)), float(low), float(high), n, confidence)
 
 
 def paired_difference(

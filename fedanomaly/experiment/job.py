@@ -14,11 +14,15 @@ from fedanomaly.experiment.model_file import Model
 from fedanomaly.experiment.narrator import Narrator
 from fedanomaly.experiment.references import NAMES, one_rule, reference
 from fedanomaly.experiment.report import write_run_report
+from fedanomaly.federation.attacks import check_attack, hostile_clients
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.coordinator import Coordinator
+from fedanomaly.federation.defences import Defences
 from fedanomaly.federation.layout import layout, load_data
 from fedanomaly.federation.observer import ClientInfo, Event, Metrics, Observer, RoundRecord
 from fedanomaly.federation.plan import make_plan, scaling_of, try_detector
+from fedanomaly.federation.post import Post
+from fedanomaly.federation.private import privacy_facts
 from fedanomaly.federation.strategies import make_strategy
 
 
@@ -37,6 +41,10 @@ def preflight(config: RunConfig, *, data_here: bool = False) -> None:
     from fedanomaly.prepare import BALANCERS
 
     plan = make_plan(config)
+    if plan.detector.supervised and config.train_on == "legitimate":
+        raise UserError(f"{plan.detector.name} learns from labelled anomalies: it needs --train-on all")
+    check_attack(config, plan)
+    Defences(config)
     try_detector(plan.detector)
     THRESHOLDS.get(config.threshold)
     BALANCERS.get(config.balance)
@@ -57,8 +65,8 @@ class Job:
     ----------
     config : RunConfig
         The run.
-    grid : Grid
-        The engine's grid.
+    grid : Grid or Post
+        The engine's grid, or the local engine's post.
     folder : ResultsFolder
         Where results go.
     narrator : Narrator
@@ -67,18 +75,22 @@ class Job:
         What the clients run; the references run the same.
     allowed : frozenset of int, optional
         Ids of the nodes that may join; None: all.
+    workers : int
+        Processes that compute the references.
     """
 
     def __init__(
         self,
         config: RunConfig,
-        grid: Grid,
+        grid: Grid | Post,
         folder: ResultsFolder,
         narrator: Narrator,
         client_app: ClientApp | None = None,
         allowed: frozenset[int] | None = None,
+        workers: int = 1,
     ) -> None:
         self.config = config
+        self.workers = workers
         self.client_app = client_app
         self.folder = folder
         self.narrator = narrator
@@ -130,6 +142,8 @@ class Job:
             "detector": plan.detector.name,
             "aggregation": plan.aggregation.name + (f" by {plan.strategy}" if plan.strategy else ""),
         }
+        if self.config.attack:
+            self.folder.summary["hostile"] = list(hostile_clients(self.config))
         if self.config.references:
             table = layout(self.config).table
             self.folder.summary["data"] = {
@@ -148,7 +162,7 @@ class Job:
             for name in NAMES:
                 self.narrator.doing(f"computing the {name} reference")
                 try:
-                    result = reference(self.config, name, self.client_app)
+                    result = reference(self.config, name, self.client_app, self.workers)
                 except (FederationError, UserError) as error:
                     self.folder.summary["warnings"].append(f"no {name} reference: {error}")
                     continue
@@ -168,6 +182,10 @@ class Job:
 
     def close(self, status: str, reason: str = "") -> None:
         """Set the status and write the report of whatever there is."""
+        if (privacy := self.coordinator.plan.privacy) is not None:
+            rounds = self.folder.summary["rounds"] + (status != COMPLETED)  # the one that failed counts too
+            releases = self.coordinator.plan.releases(min(rounds, self.config.rounds))
+            self.folder.summary["privacy"] = privacy_facts(privacy, releases, self.coordinator.plan.strategy)
         self.folder.summary["warnings"] += self._warnings()
         self.folder.finish(status, reason)
         write_run_report(self.folder.path)
@@ -175,9 +193,18 @@ class Job:
     def _warnings(self) -> list[str]:
         aggregation = self.coordinator.plan.aggregation
         warnings = []
+        if hostile := hostile_clients(self.config):
+            names = ", ".join(map(str, hostile))
+            warnings.append(f"Hostile on purpose (--attack {self.config.attack}): clients {names}.")
         if aggregation.ships_rows:
             warnings.append(f"Training rows leave the clients ({aggregation.name}): {aggregation.leaks}")
-        if self.config.balance != "none" and self.config.balance_where == "train":
+        supervised = self.coordinator.plan.detector.supervised
+        if supervised:
+            warnings.append(
+                f"{self.coordinator.plan.detector.name} is supervised: it learned from the labels of the "
+                "training rows, which the unsupervised detectors never see; compare it as a reference only."
+            )
+        if self.config.balance != "none" and self.config.balance_where == "train" and not supervised:
             warnings.append(
                 f"The training rows were balanced ({self.config.balance}): what an unsupervised detector "
                 "learns as normal then includes synthetic frauds."

@@ -50,7 +50,13 @@ def _serve(argv: Sequence[str], app_dir: Path, client_app: Callable[[], ClientAp
     if launch.engine == "local":
         with LiveView(console, config.rounds, _title(config)) as view:
             try:
-                run_config(config, view, client_app())
+                run_config(
+                    config,
+                    view,
+                    client_app(),
+                    workers=launch.workers,
+                    exact_bytes=launch.exact_bytes,
+                )
             except KeyboardInterrupt:
                 _finish_interrupted(Path(config.out))
                 raise

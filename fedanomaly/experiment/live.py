@@ -22,6 +22,7 @@ from fedanomaly.experiment.narrator import Fact
 SHOWN = ("precision", "recall", "accuracy", "f1", "auroc", "average_precision")
 HEADS = ("precision", "recall", "accuracy", "F1", "AUROC", "AP")
 MOST_CLIENTS = 20
+REFRESH_SECONDS = 0.1
 
 
 class LiveView:
@@ -45,6 +46,7 @@ class LiveView:
         self._states: dict[str, str] = {}
         self._metrics: dict[str, dict[str, float | None]] = {}
         self._round = 0
+        self._shown = 0.0
         self._started = time.monotonic()
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -73,7 +75,9 @@ class LiveView:
     def __call__(self, fact: Fact) -> None:
         """Show one fact."""
         getattr(self, f"_on_{fact['kind']}", lambda _: None)(fact)
-        if self._live:
+        now = time.monotonic()
+        if self._live and (fact["kind"] != "answered" or now - self._shown >= REFRESH_SECONDS):
+            self._shown = now  # a thousand clients may answer in a second
             self._live.update(self._render(), refresh=True)
 
     def tick(self) -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fedanomaly.core.arrays import Arrays, digest, load_arrays, require, under_prefix, with_prefix
 from fedanomaly.core.errors import InvalidArrays, UserError
-from fedanomaly.detectors import DETECTORS, Detector
+from fedanomaly.detectors import DETECTORS, Detector, ScoreEnsemble
 from fedanomaly.federation.plan import scaled, scaling_of
 
 FORMAT = "fedanomaly-model-1"
@@ -53,10 +53,13 @@ class Model:
 
     def to_arrays(self) -> Arrays:
         """Return the file's content."""
-        params = {key: value for key, value in self.detector.get_params().items() if _plain(value)}
+        ensemble = self.detector if isinstance(self.detector, ScoreEnsemble) else None
+        detector = ensemble.detector if ensemble else self.detector
+        params = {key: value for key, value in detector.get_params().items() if _plain(value)}
         return {
             "format": np.asarray(FORMAT),
-            "detector": np.asarray(self.detector.name),
+            **({"combine": np.asarray(ensemble.combine)} if ensemble else {}),
+            "detector": np.asarray(detector.name),
             "params": np.asarray(json.dumps(params, sort_keys=True)),
             "feature_names": np.asarray(self.feature_names, dtype=np.str_),
             "offset": np.asarray(self.detector.offset_, dtype=np.float64),
@@ -80,9 +83,11 @@ class Model:
         cls_ = DETECTORS.get(_text(arrays, "detector"))
         try:
             params = json.loads(_text(arrays, "params"))
-            detector = cls_(**params)
+            detector: Detector = cls_(**params)
         except (TypeError, ValueError) as error:
             raise InvalidArrays(f"the model's parameters cannot be read: {error}") from None
+        if "combine" in arrays:  # scores of several such detectors, as `score-mean` builds them
+            detector = ScoreEnsemble(detector, _text(arrays, "combine"))
         detector.load(under_prefix(arrays, "model"))
         detector.offset_ = float(require(arrays, "offset", kind="f", shape=()))
         names = tuple(str(name) for name in require(arrays, "feature_names", kind="U", shape=(None,)))
@@ -123,4 +128,6 @@ def _text(arrays: Arrays, name: str) -> str:
 
 
 def _plain(value: object) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(_plain(item) for item in value)
     return value is None or isinstance(value, (bool, int, float, str))

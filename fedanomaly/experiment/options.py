@@ -21,6 +21,8 @@ GROUPS = {
     "preparation": "train_on scaling balance balance_where balance_ratio calibration_share test_share",
     "threshold": "threshold contamination target_recall alert_budget conformal_alpha alert_cost",
     "strategies for weights": "server_learning_rate server_momentum proximal_mu malicious_clients trim",
+    "attack and defence": "attack attackers defence",
+    "differential privacy": "dp_epsilon dp_delta dp_row_norm dp_update_norm dp_clipping",
     "run": "references seed out name",
 }
 
@@ -37,6 +39,10 @@ class LaunchOptions:
         Where the server listens.
     credentials : str
         Folder of certificates and keys; empty: no TLS.
+    workers : int
+        Processes of the local engine.
+    exact_bytes : bool or None
+        Whether the local engine measures what the wire would carry; None: up to 100 clients.
     debug : bool
         Show tracebacks and logs.
     """
@@ -45,6 +51,8 @@ class LaunchOptions:
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     credentials: str = ""
+    workers: int = 1
+    exact_bytes: bool | None = None
     debug: bool = False
 
 
@@ -67,6 +75,15 @@ def server_parser() -> Parser:
     launch = parser.add_argument_group("launch")
     launch.add_argument(
         "--engine", choices=("deployment", "local", "ray"), help="what carries the messages (deployment)"
+    )
+    launch.add_argument(
+        "--workers", type=int, metavar="N", help="processes of the local engine; no result depends on it (1)"
+    )
+    launch.add_argument(
+        "--exact-bytes",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="local engine: count bytes as compressed for the wire (up to 100 clients)",
     )
     add_address(launch)
     launch.add_argument("--config", metavar="FILE.toml", help="read options from this file")
@@ -129,6 +146,10 @@ def launch_options(values: dict[str, Any]) -> LaunchOptions:
     options = LaunchOptions(**values)
     if options.engine not in ("deployment", "local", "ray"):
         raise UserError(f"--engine must be deployment, local or ray, got {options.engine!r}")
+    if not isinstance(options.workers, int) or options.workers < 1:
+        raise UserError(f"--workers must be a number from 1, got {options.workers!r}")
+    if options.workers > 1 and options.engine != "local":
+        raise UserError(f"--workers is for --engine local, got --engine {options.engine}")
     if not isinstance(options.port, int) or not 1 <= options.port <= 65535:
         raise UserError(f"--port must be a number from 1 to 65535, got {options.port!r}")
     return options

@@ -8,11 +8,10 @@ import numpy as np
 from flwr.clientapp import ClientApp
 
 from fedanomaly.evaluation import metrics_of, paysim_rule
-from fedanomaly.federation.client_app import make_client_app
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.coordinator import Coordinator
 from fedanomaly.federation.layout import layout
-from fedanomaly.federation.local_grid import LocalGrid
+from fedanomaly.federation.local_engine import local_engine
 from fedanomaly.federation.observer import Metrics, Observer, RoundRecord, Scores
 from fedanomaly.prepare import TEST
 
@@ -47,18 +46,21 @@ def one_rule(config: RunConfig) -> Metrics | None:
 
 
 def run_local(
-    config: RunConfig, observer: Observer, client_app: ClientApp | None = None
+    config: RunConfig, observer: Observer, client_app: ClientApp | None = None, workers: int = 1
 ) -> tuple[Coordinator, RoundRecord]:
     """Run a federation on the local engine and return its coordinator and last round."""
-    grid = LocalGrid(client_app or make_client_app(), config.clients, config.to_run_config())
-    coordinator = Coordinator(config, grid, observer)
-    return coordinator, coordinator.run()
+    with local_engine(config, client_app, workers=workers) as post:
+        coordinator = Coordinator(config, post, observer)
+        return coordinator, coordinator.run()
 
 
-def reference(config: RunConfig, name: str, client_app: ClientApp | None = None) -> Reference:
+def reference(
+    config: RunConfig, name: str, client_app: ClientApp | None = None, workers: int = 1
+) -> Reference:
     """Compute ``local`` or ``pooled`` for a run, on the local engine and the same rows.
 
-    Where the run's aggregation is itself that reference, this repeats it.
+    Without attack, defence and private noise: what could be reached. Where the run's aggregation is
+    itself that reference, this repeats it.
     """
     alone = replace(
         config,
@@ -68,6 +70,9 @@ def reference(config: RunConfig, name: str, client_app: ClientApp | None = None)
         fraction_train=1.0,
         fraction_evaluate=1.0,
         min_clients=0,
+        attack="",
+        defence="",
+        dp_epsilon=0.0,
     )
-    _, record = run_local(alone, Observer(), client_app)
+    _, record = run_local(alone, Observer(), client_app, workers)
     return Reference(record.evaluate, record.scores)

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from fedanomaly.core.floatgrid import to_keys
+from fedanomaly.detectors import DETECTORS
 from fedanomaly.evaluation import DataDescription, Finding, ReportContent, Threshold, write_report
+from fedanomaly.experiment.crowd import averaged, groups, summed
 from fedanomaly.experiment.folder import load_scores
 from fedanomaly.experiment.references import NAMES
 from fedanomaly.experiment.store import read_config, read_summary
@@ -87,8 +89,9 @@ def _statements(config: Mapping[str, Any], summary: Mapping[str, Any]) -> list[s
         "legitimate": "Training rows: legitimate ones only, which takes labels (the novelty case).",
     }
     shares = config["calibration-share"], config["test-share"]
+    supervised = "Training rows: all, with their labels, which this supervised detector learns from."
     said = [
-        train_on[config["train-on"]],
+        supervised if DETECTORS.get(str(config["detector"])).supervised else train_on[config["train-on"]],
         f"Folds: {1 - sum(shares):.0%} train, {shares[0]:.0%} calibrate, {shares[1]:.0%} test, by a keyed "
         "hash of the row and stratified by label; who holds a row does not change its fold.",
         "Scaling: none."
@@ -160,17 +163,21 @@ def _pictures(
     from fedanomaly.evaluation import plots
 
     drawn: dict[str, str] = {}
-    clients = [_client(client, info) for client, info in summary.get("clients", {}).items()]
+    clients = {client: _client(client, info) for client, info in summary.get("clients", {}).items()}
     rounds = pd.read_parquet(folder / "rounds.parquet")
+    crowd = groups(list(clients))
+    note = "" if len(crowd) == len(clients) else f" {len(crowd)} groups of neighbouring clients are drawn."
+    if note:
+        rounds, per_client = averaged(rounds, crowd), summed(per_client, crowd)
     plots.metrics_per_round(rounds, folder / "rounds.png", references=references)
-    drawn["rounds.png"] = "Metrics after every round: each client thin, all clients bold."
+    drawn["rounds.png"] = "Metrics after every round: each client thin, all clients bold." + note
     plots.fraud_distribution(
-        [str(client["client"]) for client in clients],
-        [int(str(client["rows"])) for client in clients],
-        [int(str(client["frauds"])) for client in clients],
+        list(crowd),
+        [sum(int(str(clients[client]["rows"])) for client in part) for part in crowd.values()],
+        [sum(int(str(clients[client]["frauds"])) for client in part) for part in crowd.values()],
         folder / "clients.png",
     )
-    drawn["clients.png"] = "Rows and frauds each client holds."
+    drawn["clients.png"] = "Rows and frauds each client holds." + note
     scores = load_scores(folder, FEDERATED)
     if scores is not None:
         offset = float(summary["threshold"]["offset"])
@@ -183,7 +190,7 @@ def _pictures(
         plots.curves(models, folder / "curves.png")
         drawn["curves.png"] = "Precision-recall and ROC curves beside the local and pooled references."
     plots.confusion_counts(metrics, per_client, folder / "confusion.png")
-    drawn["confusion.png"] = "Confusion counts over all test rows and a client."
+    drawn["confusion.png"] = "Confusion counts over all test rows and a client." + note
     return drawn
 
 

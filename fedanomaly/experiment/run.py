@@ -18,9 +18,8 @@ from fedanomaly.experiment.folder import ResultsFolder, default_folder
 from fedanomaly.experiment.job import Job, preflight
 from fedanomaly.experiment.model_file import Model, common_model
 from fedanomaly.experiment.narrator import Narrator, Sink
-from fedanomaly.federation.client_app import make_client_app
 from fedanomaly.federation.config import RunConfig
-from fedanomaly.federation.local_grid import LocalGrid
+from fedanomaly.federation.local_engine import local_engine
 from fedanomaly.federation.plan import resolved
 
 if TYPE_CHECKING:
@@ -72,7 +71,14 @@ class Run:
         return (self.path / "report.md").read_text(encoding="utf-8")
 
 
-def run(data: Any = "synthetic", *, progress: Sink | None = None, **options: Any) -> Run:
+def run(
+    data: Any = "synthetic",
+    *,
+    progress: Sink | None = None,
+    workers: int = 1,
+    exact_bytes: bool | None = None,
+    **options: Any,
+) -> Run:
     """Run a federation in this process and return its results.
 
     Parameters
@@ -82,6 +88,11 @@ def run(data: Any = "synthetic", *, progress: Sink | None = None, **options: Any
         (1 = anomaly).
     progress : callable, optional
         Takes a dictionary for everything that happens; default: silence.
+    workers : int
+        Processes that do the clients' work; 1: this one. No result depends on it.
+    exact_bytes : bool, optional
+        Whether the reported bytes are those on the wire, compressed, or those of the arrays; default:
+        on the wire for up to 100 clients.
     **options
         The options of ``server.py`` with underscores for dashes, e.g. ``detector="lof"``,
         ``clients=5``, ``rounds=3``, ``partition="dirichlet"``, ``alpha=0.3``, ``out="folder"``.
@@ -112,17 +123,23 @@ def run(data: Any = "synthetic", *, progress: Sink | None = None, **options: Any
             raise UserError("data must be the name of a data set or a pair (X, y)") from None
         data = register_memory_table(X, y)
     config = RunConfig.from_mapping({"data": data, **_plain(options)}, "the arguments of run()")
-    return run_config(config, progress or (lambda _: None))
+    return run_config(config, progress or (lambda _: None), workers=workers, exact_bytes=exact_bytes)
 
 
-def run_config(config: RunConfig, progress: Sink, client_app: ClientApp | None = None) -> Run:
+def run_config(
+    config: RunConfig,
+    progress: Sink,
+    client_app: ClientApp | None = None,
+    *,
+    workers: int = 1,
+    exact_bytes: bool | None = None,
+) -> Run:
     """Run a configuration on the local engine, with the clients' app where it is not the package's own."""
     config = resolved(config)
     preflight(config, data_here=True)
-    client_app = client_app or make_client_app()
-    folder = ResultsFolder(Path(config.out) if config.out else default_folder(config), config, "local")
-    grid = LocalGrid(client_app, config.clients, config.to_run_config())
-    Job(config, grid, folder, Narrator(progress), client_app).run()
+    with local_engine(config, client_app, workers=workers, exact_bytes=exact_bytes) as post:
+        folder = ResultsFolder(Path(config.out) if config.out else default_folder(config), config, "local")
+        Job(config, post, folder, Narrator(progress), client_app, workers=workers).run()
     return Run(folder.path.resolve())
 
 

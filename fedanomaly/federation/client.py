@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 
 import numpy as np
 
@@ -14,12 +13,17 @@ from fedanomaly.core.arrays import Array, Arrays
 from fedanomaly.core.floatgrid import Histogram
 from fedanomaly.core.keyed import keyed_generator
 from fedanomaly.detectors import Detector
+from fedanomaly.federation.attacks import poisoned, tampered
 from fedanomaly.federation.combine import combine
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.layout import LayoutKey, layout_key, layout_of
 from fedanomaly.federation.plan import Plan, make_plan, scaled
 from fedanomaly.federation.protocol import SCALING, Task
+from fedanomaly.federation.shelf import Shelf
 from fedanomaly.prepare import Balanced, ClientRows, balance, client_rows
+
+_SHELF: Shelf[tuple[LayoutKey, str, int], ClientRows] = Shelf(1 << 30)
+"""Rows of clients that are asked again: in an engine with many clients in one process, of all that fit."""
 
 
 def load_partition(config: RunConfig, client: int) -> ClientRows:
@@ -30,13 +34,16 @@ def load_partition(config: RunConfig, client: int) -> ClientRows:
     UserError
         If the data cannot be read or the client would have no training row.
     """
-    return _load_partition(layout_key(config), config.train_on, client)
+    return poisoned(config, _load_partition(layout_key(config), config.train_on, client), client)
 
 
-@lru_cache(maxsize=64)
 def _load_partition(key: LayoutKey, train_on: str, client: int) -> ClientRows:
-    held = layout_of(key)
-    return client_rows(held.table, held.indices[client], held.folds, client, train_on)
+    slot = key, train_on, client
+    if (kept := _SHELF.get(slot)) is None:
+        held = layout_of(key)
+        kept = client_rows(held.table, held.indices[client], held.folds, client, train_on)
+        _SHELF.put(slot, kept, sum(part.nbytes for part in (kept.train, kept.calibration, kept.test)))
+    return kept
 
 
 def build(config: RunConfig) -> Plan:
@@ -68,7 +75,8 @@ def train(config: RunConfig, rows: ClientRows, task: Task, request: Arrays, clie
         if config.balance != "none" and config.balance_where == "train":
             balanced = _balanced(config, X, y, client, "train")
             X, y = balanced.X, balanced.y
-    return plan.step(task).answer(request, X, y, turn)
+    step = plan.step(task)
+    return tampered(config, step, request, step.answer(request, X, y, turn), X, turn)
 
 
 aggregate = combine

@@ -49,7 +49,7 @@ class RunConfig:
 
     train_on: str = option("all", "training rows: all (unlabelled) or legitimate", ("all", "legitimate"))
     scaling: str = option(
-        "", "standard, robust, minmax or none", ("", "standard", "robust", "minmax", "none")
+        "", "standard, robust, minmax, grid or none", ("", "standard", "robust", "minmax", "grid", "none")
     )
     balance: str = option("none", "balancing: none, smote, borderline-smote, adasyn, under")
     balance_where: str = option(
@@ -71,6 +71,22 @@ class RunConfig:
     proximal_mu: float = option(0.1, "FedProx")
     malicious_clients: int = option(0, "clients Krum, MultiKrum and Bulyan defend against; 0: as many as fit")
     trim: float = option(0.2, "share of the clients FedTrimmedAvg cuts on each side")
+
+    attack: str = option(
+        "", "what hostile clients do: noise, flood, inverted-trees, ...; NAME:STRENGTH, joined by +"
+    )
+    attackers: float = option(0.2, "share of the clients that are hostile (with --attack)")
+    defence: str = option("", "what the server does about them: bound, screen; NAME:STRENGTH, joined by +")
+
+    dp_epsilon: float = option(0.0, "differential privacy: loss over all steps and rounds; 0: off")
+    dp_delta: float = option(1e-5, "differential privacy: chance of a larger loss; 0: Laplace noise")
+    dp_row_norm: float = option(
+        0.0, "differential privacy: longest row, scaled, where rows are clipped; 0: root of the features"
+    )
+    dp_update_norm: float = option(0.1, "differential privacy: longest update of weights")
+    dp_clipping: str = option(
+        "fixed", "differential privacy: norm of weight updates is fixed or adaptive", ("fixed", "adaptive")
+    )
 
     references: bool = option(True, "also compute the local and pooled references")
     seed: int = option(42, "one seed, one result")
@@ -96,6 +112,11 @@ class RunConfig:
             "conformal_alpha": (0 < self.conformal_alpha < 1, "between 0 and 1"),
             "trim": (0 <= self.trim < 0.5, "from 0 to below 0.5"),
             "malicious_clients": (self.malicious_clients >= 0, "0 or more"),
+            "attackers": (0 <= self.attackers <= 1, "from 0 to 1"),
+            "dp_epsilon": (0 <= self.dp_epsilon < 1e6, "0 (off) or more"),
+            "dp_delta": (0 <= self.dp_delta < 1, "from 0 to below 1"),
+            "dp_row_norm": (self.dp_row_norm >= 0, "0 (automatic) or more"),
+            "dp_update_norm": (self.dp_update_norm > 0, "more than 0"),
             "seed": (0 <= self.seed < 2**63, "a whole number from 0 to 2**63 - 1"),
         }
         for name, (good, expected) in checks.items():

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from flwr.serverapp import Grid
 
 from fedanomaly.core.arrays import Arrays, with_prefix
 from fedanomaly.core.errors import FederationError, InvalidArrays
-from fedanomaly.core.keyed import keyed_generator
-from fedanomaly.core.steps import AdditiveStep, Step, WeightsStep
+from fedanomaly.core.keyed import Turn, keyed_generator
+from fedanomaly.core.steps import AdditiveStep, Answer, Step, WeightsStep
 from fedanomaly.detectors import Detector
-from fedanomaly.federation.combine import combine
+from fedanomaly.federation.combine import Tally, combine
 from fedanomaly.federation.config import RunConfig
+from fedanomaly.federation.defences import Defences
+from fedanomaly.federation.defences.apply import BoundedStrategy, defended, note_bounds
 from fedanomaly.federation.exchange import Exchange, average_weights
-from fedanomaly.federation.mailbox import Mailbox
 from fedanomaly.federation.observer import Event, Metrics, Observer, RoundRecord
 from fedanomaly.federation.plan import Plan, make_plan, scaling_of
+from fedanomaly.federation.post import FlowerPost, Post
 from fedanomaly.federation.protocol import EVALUATE, ROUND, SCALING, SETUP, TRAIN, Task
 from fedanomaly.federation.roster import Roster
-from fedanomaly.federation.scoring import ClientScores, judge
+from fedanomaly.federation.scoring import ClientScores, Judged, Scoreboard
 from fedanomaly.federation.strategies import WeightsStrategy, make_strategy
-from fedanomaly.federation.wire import pack
+from fedanomaly.federation.strategies.private import private_strategy
+from fedanomaly.privacy.sums import secure_sum
 
 SPENT = ("seconds", "bytes_up", "bytes_down")
 
@@ -35,8 +38,8 @@ class Coordinator:
     ----------
     config : RunConfig
         The run.
-    grid : Grid
-        Flower's grid, or the local engine's.
+    grid : Grid or Post
+        Flower's grid, or the local engine's post.
     observer : Observer
         Hears of every client, failure and round.
     allowed : frozenset of int, optional
@@ -44,15 +47,20 @@ class Coordinator:
     """
 
     def __init__(
-        self, config: RunConfig, grid: Grid, observer: Observer, allowed: frozenset[int] | None = None
+        self,
+        config: RunConfig,
+        grid: Grid | Post,
+        observer: Observer,
+        allowed: frozenset[int] | None = None,
     ) -> None:
         self.config = config
         self.observer = observer
         self.plan: Plan = make_plan(config)
         self.state: Arrays = {}
-        self.mailbox = Mailbox(grid, config.timeout)
-        self.roster = Roster(config, self.mailbox, observer, allowed)
-        self.exchange = Exchange(config, self.mailbox, self.roster, observer)
+        post = grid if isinstance(grid, Post) else FlowerPost(grid, config.timeout)
+        self.roster = Roster(config, post, observer, allowed)
+        self.exchange = Exchange(config, post, self.roster, observer)
+        self.defences = Defences(config)
         self._strategy: WeightsStrategy | None = None
 
     def run(self) -> RoundRecord:
@@ -64,23 +72,27 @@ class Coordinator:
             If too few clients joined, or answered a step soundly.
         """
         self.roster.gather()
-        self.state["rows"] = self.roster.rows
+        self._weigh(0)
         self.state["features"] = np.asarray(len(self.roster.feature_names))
         spent = self._steps(SCALING, 0)
         _add(spent, self._steps(SETUP, 0))
         self.observer.setup_done(spent)
         for server_round in range(1, self.config.rounds + 1):
             if server_round > 1 and self.roster.admit(server_round):
-                self.state["rows"] = self.roster.rows
+                self._weigh(server_round)
                 self.observer.joined(dict(self.roster.infos))
             record = self._round(server_round)
             self.observer.round_done(record)
         return record
 
+    def _weigh(self, server_round: int) -> None:
+        self.state["rows"] = self.roster.rows
+        if self.defences:
+            self.state["shares"] = note_bounds(self.defences, self.state["rows"], self.observer, server_round)
+
     def _round(self, server_round: int) -> RoundRecord:
         train = self._steps(ROUND, server_round)
-        evaluate, scores = self._evaluate(server_round)
-        judged = judge(self.config, scores, self.plan.aggregation.personal)
+        evaluate, judged = self._evaluate(server_round)
         judged.metrics["all"] |= _over_clients(evaluate, SPENT)
         for client, values in evaluate.items():
             judged.metrics[client] |= {name: values[name] for name in SPENT}
@@ -110,20 +122,52 @@ class Coordinator:
         return spent
 
     def _combine(self, step: Step, task: Task) -> dict[str, Metrics]:
-        request = pack(self.plan.request(step, self.state))
-
-        def check(arrays: Arrays, client: int) -> None:
-            step.check(self.state, arrays, task.turn(self.config.seed, self.config.rounds, client))
-
-        received = self.exchange.ask(TRAIN, task, dict.fromkeys(task.participants, request), check)
+        requests = dict.fromkeys(task.participants, self.plan.request(step, self.state))
         if isinstance(step, AdditiveStep):
-            self.exchange.keep_agreeing(received, task)
-        self.state = combine(step, self.state, received.answers)
-        return received.metrics
+            return self._add_up(step, task, requests)
+        answers: list[Answer] = []
+
+        def take(turn: Turn, arrays: Arrays) -> None:
+            step.check(self.state, arrays, turn)
+            answers.append((turn, arrays))
+
+        metrics = self.exchange.ask(TRAIN, task, requests, take)
+        self.state = combine(step, self.state, self._defended(step, answers, task))
+        return metrics
+
+    def _add_up(self, step: AdditiveStep, task: Task, requests: Mapping[int, Arrays]) -> dict[str, Metrics]:
+        tally = Tally()
+        answers: list[Answer] = []  # kept one by one only where a defence looks at them
+
+        def take(turn: Turn, arrays: Arrays) -> None:
+            step.check(self.state, arrays, turn)
+            tally.add(turn, arrays)
+            if self.defences:
+                answers.append((turn, arrays))
+
+        metrics = self.exchange.ask(TRAIN, task, requests, take)
+        total = self.exchange.agreed(tally, metrics, task)
+        if self.defences:
+            agreeing = [answer for answer in answers if str(answer[0].client) in metrics]
+            kept = self._defended(step, agreeing, task)
+            total = secure_sum(answer for _, answer in kept)
+            if any(self.state["shares"][turn.client] < self.state["rows"][turn.client] for turn, _ in kept):
+                total = step.repaired(total)  # scaled whole numbers were rounded
+        self.state = {**self.state, **step.finish(self.state, total)}
+        return metrics
+
+    def _defended(self, step: Step, answers: list[Answer], task: Task) -> list[Answer]:
+        if not self.defences:
+            return answers
+        needed = min(self.config.majority, len(task.participants))
+        return defended(self.defences, step, self.state, answers, task, self.observer, needed)
 
     def _average(self, step: WeightsStep, task: Task) -> dict[str, Metrics]:
         if self._strategy is None:
-            self._strategy = make_strategy(self.plan.strategy, self.config, len(task.participants))
+            asked = len(task.participants)
+            strategy: WeightsStrategy = make_strategy(self.plan.strategy, self.config, asked)
+            strategy = BoundedStrategy(strategy, self.defences) if self.defences else strategy
+            self._strategy = private_strategy(strategy, self.config, self.plan.privacy, asked)
             self._weights = step.initial(self.state)
         request = self.plan.request(step, self.state)
         self._weights, metrics = average_weights(
@@ -134,29 +178,29 @@ class Coordinator:
 
     # -- evaluation -------------------------------------------------------------------------------
 
-    def _evaluate(self, server_round: int) -> tuple[dict[str, Metrics], dict[int, ClientScores]]:
+    def _evaluate(self, server_round: int) -> tuple[dict[str, Metrics], Judged]:
         participants = self._able_to_score(
             server_round, self._participants(server_round, self.config.fraction_evaluate, "evaluate")
         )
         task = Task(ROUND, 0, server_round, participants)
-        scores: dict[int, ClientScores] = {}
+        board = Scoreboard(self.config, self.plan.aggregation.personal)
 
-        def check(arrays: Arrays, client: int) -> None:
-            scores[client] = ClientScores.from_arrays(arrays, self.roster.infos[client])
+        def take(turn: Turn, arrays: Arrays) -> None:
+            board.add(turn.client, ClientScores.from_arrays(arrays, self.roster.infos[turn.client]))
 
-        received = self.exchange.ask(EVALUATE, task, self._models(participants), check)
-        answered = {turn.client for turn, _ in received.answers}
-        return received.metrics, {client: scores[client] for client in sorted(answered)}
+        metrics = self.exchange.ask(EVALUATE, task, self._models(participants), take)
+        return metrics, board.judged()
 
-    def _models(self, participants: Sequence[int]) -> dict[int, bytes]:
+    def _models(self, participants: Sequence[int]) -> dict[int, Arrays]:
         scaling = scaling_of(self.state)
         if not self.plan.aggregation.personal:
-            model = with_prefix(self.plan.aggregation.model(self.state), "model")
-            return dict.fromkeys(participants, pack({**model, **scaling}))
+            common = {**with_prefix(self.plan.aggregation.model(self.state), "model"), **scaling}
+            return dict.fromkeys(participants, common)
         return {
-            client: pack(
-                {**with_prefix(self.plan.aggregation.personal_model(self.state, client), "model"), **scaling}
-            )
+            client: {
+                **with_prefix(self.plan.aggregation.personal_model(self.state, client), "model"),
+                **scaling,
+            }
             for client in participants
         }
 

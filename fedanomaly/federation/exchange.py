@@ -1,11 +1,10 @@
-"""One step across the clients: ask, check every answer, combine what is sound."""
+"""One step across the clients: ask, check every answer, hand on what is sound, client by client."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 from flwr.app import Array as FlowerArray
@@ -13,35 +12,18 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDic
 
 from fedanomaly.core.arrays import Arrays
 from fedanomaly.core.errors import FederationError, InvalidArrays
+from fedanomaly.core.keyed import Turn
 from fedanomaly.core.steps import Answer, WeightsStep
+from fedanomaly.federation.combine import Tally
 from fedanomaly.federation.config import RunConfig
-from fedanomaly.federation.mailbox import ChosenNodes, Mailbox, Reply
+from fedanomaly.federation.mailbox import ChosenNodes
 from fedanomaly.federation.observer import Event, Metrics, Observer
-from fedanomaly.federation.protocol import TRAIN, Declared, Task, bundle_of, content_of
+from fedanomaly.federation.post import Failure, Post, Reply
+from fedanomaly.federation.protocol import TRAIN, Task
 from fedanomaly.federation.roster import Roster
 from fedanomaly.federation.strategies import WeightsStrategy
-from fedanomaly.federation.wire import pack, unpack
 
-Check = Callable[[Arrays, int], None]
-
-
-@dataclass(frozen=True)
-class Received:
-    """Sound answers of one step.
-
-    Attributes
-    ----------
-    answers : list of (Turn, dict of ndarray)
-        Ascending by client.
-    messages : list of Message
-        The same, as Flower delivered them.
-    metrics : dict of str to dict of str to float
-        Seconds, rows and bytes a client.
-    """
-
-    answers: list[Answer]
-    messages: list[Message]
-    metrics: dict[str, Metrics]
+Take = Callable[[Turn, Arrays], None]
 
 
 class Exchange:
@@ -51,28 +33,35 @@ class Exchange:
     ----------
     config : RunConfig
         Seed, rounds and minimum.
-    mailbox : Mailbox
-        Sends and waits.
+    post : Post
+        Carries requests and replies.
     roster : Roster
         Partition id -> node id.
     observer : Observer
         Hears of failures.
     """
 
-    def __init__(self, config: RunConfig, mailbox: Mailbox, roster: Roster, observer: Observer) -> None:
+    def __init__(self, config: RunConfig, post: Post, roster: Roster, observer: Observer) -> None:
         self.config = config
-        self.mailbox = mailbox
+        self.post = post
         self.roster = roster
         self.observer = observer
 
-    def ask(
-        self,
-        kind: str,
-        task: Task,
-        requests: dict[int, bytes],
-        check: Check,
-    ) -> Received:
-        """Send ``requests`` (by partition id) and return the answers that pass ``check``.
+    def ask(self, kind: str, task: Task, requests: Mapping[int, Arrays], take: Take) -> dict[str, Metrics]:
+        """Send ``requests`` (by partition id) and give the answers to ``take``, one by one.
+
+        Nothing is kept here: an answer that ``take`` adds to a sum is forgotten at once.
+
+        Parameters
+        ----------
+        take : callable
+            Gets turn and arrays in ascending order of client, whatever the order of arrival. Raises
+            :class:`InvalidArrays` for an answer that is not sound: it is left out, by name.
+
+        Returns
+        -------
+        dict of str to dict of str to float
+            Rows, seconds and bytes of every client whose answer was sound.
 
         Raises
         ------
@@ -81,79 +70,81 @@ class Exchange:
         """
         phase = _phase(kind, task)
         self.observer.asked(task.server_round, phase, task.participants)
-        clients = {self.roster.nodes[client]: client for client in requests}
-        contents = {node: content_of(task.facts(), requests[client]) for node, client in clients.items()}
-        replies = self.mailbox.ask(
-            kind,
-            contents,
-            task.server_round,
-            lambda node: self.observer.answered(task.server_round, phase, clients[node]),
-        )
-        received = Received([], [], {})
-        for node, client in sorted(clients.items(), key=lambda pair: pair[1]):
+        nodes = {self.roster.nodes[client]: client for client in requests}
+        by_node = {node: requests[client] for node, client in nodes.items()}
+        metrics: dict[str, Metrics] = {}
+        arriving = self._arriving(self.post.ask(kind, task, by_node), nodes, task.server_round, phase)
+        for client, reply in _ascending(arriving, requests):
             try:
-                self._take(received, replies[node], task, client, len(requests[client]), check)
+                metrics[str(client)] = self._take(reply, task, client, take)
             except InvalidArrays as error:
                 self._left_out(task, phase, client, str(error))
-        self._require_enough(received, task, phase, len(requests))
-        return received
+        self._require_enough(len(metrics), task, phase, len(requests))
+        return metrics
 
-    def keep_agreeing(self, received: Received, task: Task) -> None:
-        """Leave out answers that cannot be summed: other names, shapes or dtypes than most have."""
-        forms = [
-            tuple((name, array.shape, array.dtype.str) for name, array in sorted(answer.items()))
-            for _, answer in received.answers
-        ]
-        if len(set(forms)) <= 1:
-            return
-        common = max(forms, key=forms.count)
+    def agreed(self, tally: Tally, metrics: dict[str, Metrics], task: Task) -> Arrays:
+        """Return the sum that most answers agree to; leave out those with other names, shapes or dtypes."""
+        total, outvoted = tally.result()
         phase = _phase(TRAIN, task)
-        for (turn, _), form in zip(list(received.answers), forms, strict=True):
-            if form != common:
-                self._left_out(
-                    task, phase, turn.client, "its arrays have other names, shapes or dtypes than most"
-                )
-                received.metrics.pop(str(turn.client))
-        received.answers[:] = [
-            answer for answer, form in zip(received.answers, forms, strict=True) if form == common
-        ]
-        self._require_enough(received, task, phase, len(task.participants))
+        for client in outvoted:
+            self._left_out(task, phase, client, "its arrays have other names, shapes or dtypes than most")
+            del metrics[str(client)]
+        self._require_enough(len(metrics), task, phase, len(task.participants))
+        return total
+
+    def _arriving(
+        self,
+        replies: Iterable[tuple[int, Reply | Failure]],
+        nodes: Mapping[int, int],
+        number: int,
+        phase: str,
+    ) -> Iterator[tuple[int, Reply | Failure]]:
+        for node, reply in replies:
+            if isinstance(reply, Reply):
+                self.observer.answered(number, phase, nodes[node])
+            yield nodes[node], reply
 
     def _left_out(self, task: Task, phase: str, client: int, reason: str) -> None:
         event = Event(task.server_round, phase, str(client), reason, "its answer was left out")
         self.observer.event(event)
 
-    def _require_enough(self, received: Received, task: Task, phase: str, asked: int) -> None:
+    def _require_enough(self, sound: int, task: Task, phase: str, asked: int) -> None:
         needed = min(self.config.majority, asked)
-        if len(received.answers) < needed:
+        if sound < needed:
             raise FederationError(
-                f"round {task.server_round} ({phase}): {len(received.answers)} of {asked} clients "
+                f"round {task.server_round} ({phase}): {sound} of {asked} clients "
                 f"answered and at least {needed} are needed; see events.jsonl for the reasons"
             )
 
-    def _take(
-        self, received: Received, reply: Reply, task: Task, client: int, bytes_down: int, check: Check
-    ) -> None:
-        if reply.message is None:
-            raise InvalidArrays(reply.failure)
-        facts = Declared.from_content(reply.message.content)
+    def _take(self, reply: Reply | Failure, task: Task, client: int, take: Take) -> Metrics:
+        if isinstance(reply, Failure):
+            raise InvalidArrays(reply.reason)
+        facts = reply.facts
         if facts.client != client:
             raise InvalidArrays(f"it answered as client {facts.client}")
-        if facts.rows != int(self.roster.rows[client]):
-            raise InvalidArrays(
-                f"it now declares {facts.rows} training rows, before {self.roster.rows[client]}"
-            )
-        bundle = bundle_of(reply.message.content)
-        arrays = unpack(bundle)
-        check(arrays, client)
-        received.answers.append((task.turn(self.config.seed, self.config.rounds, client), arrays))
-        received.messages.append(reply.message)
-        received.metrics[str(client)] = {
+        if facts.rows != (before := self.roster.infos[client].train):
+            raise InvalidArrays(f"it now declares {facts.rows} training rows, before {before}")
+        take(task.turn(self.config.seed, self.config.rounds, client), reply.arrays)
+        return {
             "rows": float(facts.rows),
             "seconds": facts.seconds,
-            "bytes_up": float(len(bundle)),
-            "bytes_down": float(bytes_down),
+            "bytes_up": reply.bytes_up,
+            "bytes_down": reply.bytes_down,
         }
+
+
+def _ascending(
+    arriving: Iterable[tuple[int, Reply | Failure]], clients: Iterable[int]
+) -> Iterator[tuple[int, Reply | Failure]]:
+    """Put replies in ascending order of client, holding back only those that came too early."""
+    expected = iter(sorted(clients))
+    client = next(expected, None)
+    early: dict[int, Reply | Failure] = {}
+    for arrived, reply in arriving:
+        early[arrived] = reply
+        while client is not None and client in early:
+            yield client, early.pop(client)
+            client = next(expected, None)
 
 
 def _phase(kind: str, task: Task) -> str:
@@ -207,27 +198,29 @@ def average_weights(
         )
     told = planned[0].content.config_records["config"]  # FedProx tells clients its proximal term here
     extra = {"proximal_mu": np.asarray(told["proximal-mu"])} if "proximal-mu" in told else {}
-    packed = pack({**request, **weights, **extra})
-    requests = dict.fromkeys(task.participants, packed)
+    common = {**request, **weights, **extra}
+    answers: list[Answer] = []
 
-    def check(arrays: Arrays, client: int) -> None:
-        step.check(state, arrays, task.turn(exchange.config.seed, exchange.config.rounds, client))
+    def take(turn: Turn, arrays: Arrays) -> None:
+        step.check(state, arrays, turn)
+        answers.append((turn, arrays))
 
-    received = exchange.ask(TRAIN, task, requests, check)
+    metrics = exchange.ask(TRAIN, task, dict.fromkeys(task.participants, common), take)
+    replies = [
+        _for_strategy(exchange.roster.nodes[turn.client], arrays, int(metrics[str(turn.client)]["rows"]))
+        for turn, arrays in answers
+    ]
     with _quiet():
-        averaged, _ = strategy.aggregate_train(task.server_round, _for_strategy(received))
+        averaged, _ = strategy.aggregate_train(task.server_round, replies)
     if averaged is None:
         raise FederationError(f"round {task.server_round}: the strategy gave no weights for these clients")
-    return {name: array.numpy() for name, array in averaged.items()}, received.metrics
+    return {name: array.numpy() for name, array in averaged.items()}, metrics
 
 
-def _for_strategy(received: Received) -> list[Message]:
-    """Return replies that hold what Flower's strategies expect: one array record, one metric record."""
-    for message, (turn, arrays) in zip(received.messages, received.answers, strict=True):
-        rows = int(received.metrics[str(turn.client)]["rows"])
-        metrics = MetricRecord({"num-examples": rows})
-        message.content = RecordDict({"arrays": _plain(arrays), "metrics": metrics})
-    return received.messages
+def _for_strategy(node: int, arrays: Arrays, rows: int) -> Message:
+    """Return a reply that holds what Flower's strategies expect: one array record, one metric record."""
+    content = RecordDict({"arrays": _plain(arrays), "metrics": MetricRecord({"num-examples": rows})})
+    return Message(content, dst_node_id=node, message_type=TRAIN)
 
 
 def _plain(arrays: Arrays) -> ArrayRecord:

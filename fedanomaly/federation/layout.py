@@ -60,6 +60,7 @@ def layout(config: RunConfig) -> Layout:
     return layout_of(layout_key(config))
 
 
+@lru_cache(maxsize=32)
 def layout_key(config: RunConfig) -> LayoutKey:
     """Return the options that decide the layout."""
     return tuple((name, getattr(config, name)) for name in _DECIDING)

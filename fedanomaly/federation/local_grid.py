@@ -1,4 +1,4 @@
-"""The local engine: the same two apps in one process, at next to no cost over a plain loop."""
+"""Flower's messages in one process: what the local engine does for a ClientApp that is not its own."""
 
 from __future__ import annotations
 
@@ -42,8 +42,7 @@ class LocalGrid(Grid):
             for client in range(clients)
         }
         self._replies: dict[str, Message] = {}
-        # Message() reads these since Flower 1.41; an app run by Flower finds them set already.
-        TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
+        have_identity()
 
     def set_run(self, run: Run) -> None:
         """Do nothing: there is one run."""
@@ -100,3 +99,11 @@ class LocalGrid(Grid):
         except Exception as error:  # what Flower's own engines do: a client's failure is a reply
             reason = f"{type(error).__name__}: {error}"
             return Message(Error(code=CLIENT_RAISED, reason=reason), reply_to=message)
+
+
+def have_identity() -> None:
+    """Give this process an identity, as Flower 1.41 demands of whoever makes messages; keep one it has."""
+    try:
+        _ = TaskIdentity.run_id
+    except RuntimeError:
+        TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1

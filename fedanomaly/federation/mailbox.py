@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from flwr.app import Message, RecordDict
@@ -17,12 +17,13 @@ from flwr.serverapp import Grid
 CLIENT_APP_RAISED = 2  # flwr.common.constant.ErrorCode
 NODE_UNAVAILABLE = 5
 _FLOWER_REASON = re.compile(r"<class '(?P<kind>[^']*)'>:<'(?P<text>.*)'>")
+_MOST_REASON = 300  # characters
 POLL_SECONDS = 0.1
 ROLL_CALL_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Reply:
+class Letter:
     """What became of one message.
 
     Attributes
@@ -57,13 +58,9 @@ class Mailbox:
         return sorted(self.grid.get_node_ids())
 
     def ask(
-        self,
-        kind: str,
-        contents: Mapping[int, RecordDict],
-        server_round: int,
-        on_reply: Callable[[int], None] = lambda node: None,
-    ) -> dict[int, Reply]:
-        """Send ``contents`` (by node id) and return one :class:`Reply` a node, in the given order.
+        self, kind: str, contents: Mapping[int, RecordDict], server_round: int
+    ) -> Iterator[tuple[int, Letter]]:
+        """Send ``contents`` (by node id) and yield every node with its :class:`Letter`, as they come.
 
         A node that raises, goes offline or stays silent beyond the timeout is reported as such.
         """
@@ -71,47 +68,43 @@ class Mailbox:
             Message(content, node, kind, group_id=str(server_round), ttl=self.timeout + 60.0)
             for node, content in contents.items()
         ]
-        replies: dict[int, Reply] = {}
         waiting: dict[str, int] = {}
         sent = self.grid.push_messages(messages)
         for node, message_id in zip(contents, sent, strict=False):
             if message_id:
                 waiting[message_id] = node
         for node in contents.keys() - waiting.values():
-            replies[node] = Reply(None, "the message could not be sent")
+            yield node, Letter(None, "the message could not be sent")
 
         deadline = time.monotonic() + self.timeout
         next_roll_call = time.monotonic() + ROLL_CALL_SECONDS
         while waiting:
-            for message in self.grid.pull_messages(list(waiting)):
-                if (message_id := message.metadata.reply_to_message_id) in waiting:
-                    node = waiting.pop(message_id)
-                    replies[node] = _opened(message)
-                    on_reply(node)
+            yield from self._arrived(list(waiting), waiting)
             if not waiting:
                 break
             now = time.monotonic()
             if now >= deadline:
-                for message in self.grid.pull_messages(list(waiting)):  # a slow look may have outlasted it
-                    replies[waiting.pop(message.metadata.reply_to_message_id)] = _opened(message)
+                yield from self._arrived(list(waiting), waiting)  # a slow look may have outlasted it
                 for node in waiting.values():
-                    replies[node] = Reply(None, f"no answer within {self.timeout:g} s")
+                    yield node, Letter(None, f"no answer within {self.timeout:g} s")
                 break
             if now >= next_roll_call:
                 next_roll_call = now + ROLL_CALL_SECONDS
-                self._drop_lost(waiting, replies)
+                yield from self._lost(waiting)
             time.sleep(POLL_SECONDS)
-        return {node: replies[node] for node in contents}
 
-    def _drop_lost(self, waiting: dict[str, int], replies: dict[int, Reply]) -> None:
+    def _arrived(self, wanted: list[str], waiting: dict[str, int]) -> Iterator[tuple[int, Letter]]:
+        for message in self.grid.pull_messages(wanted):
+            if (message_id := message.metadata.reply_to_message_id) in waiting:
+                yield waiting.pop(message_id), _opened(message)
+
+    def _lost(self, waiting: dict[str, int]) -> Iterator[tuple[int, Letter]]:
         online = set(self.nodes())
-        lost = [message_id for message_id, node in waiting.items() if node not in online]
-        for message in self.grid.pull_messages(lost) if lost else ():  # it may have answered, then left
-            node = waiting.pop(message.metadata.reply_to_message_id)
-            replies[node] = _opened(message)
+        if lost := [message_id for message_id, node in waiting.items() if node not in online]:
+            yield from self._arrived(lost, waiting)  # it may have answered, then left
         for message_id in lost:
             if (gone := waiting.pop(message_id, None)) is not None:
-                replies[gone] = Reply(None, "its process is gone (the node went offline)")
+                yield gone, Letter(None, "its process is gone (the node went offline)")
 
 
 class ChosenNodes(Grid):
@@ -134,14 +127,19 @@ class ChosenNodes(Grid):
     set_run = run = create_message = get_nodes = push_messages = pull_messages = send_and_receive = _refuse  # type: ignore[assignment]
 
 
-def _opened(message: Message) -> Reply:
+def _opened(message: Message) -> Letter:
     if not message.has_error():
-        return Reply(message)
-    reason = " ".join(str(message.error.reason).split())[:300]
+        return Letter(message)
+    reason = " ".join(str(message.error.reason).split())[:_MOST_REASON]
     if message.error.code == NODE_UNAVAILABLE:
-        return Reply(None, "its process is gone (no heartbeat)")
+        return Letter(None, "its process is gone (no heartbeat)")
     if message.error.code != CLIENT_APP_RAISED:
-        return Reply(None, f"its task failed: {reason or f'error code {message.error.code}'}")
+        return Letter(None, f"its task failed: {reason or f'error code {message.error.code}'}")
     if flower := _FLOWER_REASON.fullmatch(reason):
         reason = f"{flower['kind'].rsplit('.', 1)[-1]}: {flower['text']}"
-    return Reply(None, f"it raised: {reason}")
+    return Letter(None, f"it raised: {reason}")
+
+
+def raised(error: Exception) -> str:
+    """Return what the events say of a client that raised ``error``."""
+    return "it raised: " + " ".join(f"{type(error).__name__}: {error}".split())[:_MOST_REASON]

@@ -15,6 +15,7 @@ from fedanomaly.core.steps import Step
 from fedanomaly.detectors import DETECTORS, Aggregation, Detector, aggregations_of
 from fedanomaly.federation import strategies
 from fedanomaly.federation.config import RunConfig
+from fedanomaly.federation.private import Privacy, is_release, make_privacy, private_step
 from fedanomaly.federation.protocol import ROUND, SCALING, SETUP, Task
 from fedanomaly.prepare import apply_scaling, scaling_step
 
@@ -35,6 +36,8 @@ class Plan:
         The first step: federated scaling.
     rounds : int
         Number of rounds.
+    privacy : Privacy or None
+        Budget for differential privacy: additive steps then answer with noise.
     """
 
     detector: Detector
@@ -42,9 +45,21 @@ class Plan:
     strategy: str
     scaling: Step | None
     rounds: int
+    privacy: Privacy | None = None
 
     def steps(self, phase: str, server_round: int = 0) -> Sequence[Step]:
         """Return the steps of a phase."""
+        steps = self._steps(phase, server_round)
+        if self.privacy is None:
+            return steps
+        return [private_step(step, self.privacy) for step in steps]
+
+    def releases(self, rounds: int) -> int:
+        """Return how many answers about its rows a client has given after ``rounds`` rounds."""
+        phases = [(SCALING, 0), (SETUP, 0), *((ROUND, number) for number in range(1, rounds + 1))]
+        return sum(is_release(step) for phase, number in phases for step in self._steps(phase, number))
+
+    def _steps(self, phase: str, server_round: int) -> Sequence[Step]:
         if phase == SCALING:
             return () if self.scaling is None else (self.scaling,)
         if phase == SETUP:
@@ -66,7 +81,7 @@ class Plan:
 
     def load(self, arrays: Arrays) -> Detector:
         """Return a fitted detector; raise :class:`InvalidArrays` unless the arrays are a model."""
-        return fresh(self.detector).load(arrays)
+        return self.aggregation.blank().load(arrays)
 
 
 def make_plan(config: RunConfig) -> Plan:
@@ -77,7 +92,7 @@ def make_plan(config: RunConfig) -> Plan:
     UserError
         If a name is unknown, a parameter is not the detector's, or the aggregation cannot build it.
     """
-    return _make_plan(
+    plan = _make_plan(
         config.detector,
         config.params,
         config.contamination,
@@ -86,6 +101,14 @@ def make_plan(config: RunConfig) -> Plan:
         config.rounds,
         config.seed,
     )
+    return _private_plan(plan, config) if config.dp_epsilon else plan
+
+
+@lru_cache(maxsize=32)
+def _private_plan(plan: Plan, config: RunConfig) -> Plan:
+    phases = [(SETUP, 0), *((ROUND, number) for number in range(1, plan.rounds + 1))]
+    steps = [step for phase, number in phases for step in plan.steps(phase, number)]
+    return replace(plan, privacy=make_privacy(config, plan.scaling, steps, plan.strategy))
 
 
 @lru_cache(maxsize=32)
@@ -126,8 +149,9 @@ def build_detector(name: str, config: RunConfig, seed: int) -> Detector:
 def try_detector(detector: Detector) -> None:
     """Fit a few made-up rows, so that an impossible parameter is refused before any client works."""
     rows = keyed_generator(0, "probe").normal(size=(32, 3))
+    labels = (rows[:, 0] > 1).astype(np.int8) if detector.supervised else None
     try:
-        fresh(detector).fit(rows).score_samples(rows)  # compiled kernels are in the cache from here on
+        fresh(detector).fit(rows, labels).score_samples(rows)  # compiled kernels are cached from here on
     except ValueError as error:
         raise UserError(f"--params does not suit {detector.name}: {' '.join(str(error).split())}") from None
 
@@ -141,7 +165,11 @@ def warm_up() -> None:
 
 
 def choose_aggregation(detector: Detector, name: str) -> tuple[Aggregation, str]:
-    """Return the aggregation called ``name`` and the Flower strategy it averages weights with."""
+    """Return the aggregation called ``name`` and the Flower strategy it averages weights with.
+
+    A strategy's name alone means the detector's first aggregation whose rounds are weights; any other
+    of them is named before it, as in ``sgd+fedadam``.
+    """
     ways = aggregations_of(type(detector))
     averaging = next((way for way in ways.values() if way.weights), None)
     if not name:
@@ -151,6 +179,9 @@ def choose_aggregation(detector: Detector, name: str) -> tuple[Aggregation, str]
     offered = [*ways, *(strategies.registered() if averaging else ())]
     if averaging is not None and name in strategies.registered():
         return averaging(detector), name
+    way, _, strategy = name.partition("+")
+    if way in ways and ways[way].weights and strategy in strategies.registered():
+        return ways[way](detector), strategy
     known = name in strategies.registered()
     problem = "averages weights, which this detector has none of" if known else "is not known for it"
     raise UserError(

@@ -59,7 +59,11 @@ class Task:
     @classmethod
     def from_content(cls, content: RecordDict) -> Task:
         """Read the task of a message, or raise :class:`InvalidArrays`."""
-        record = _facts_of(content)
+        return cls.from_facts(_facts_of(content))
+
+    @classmethod
+    def from_facts(cls, record: Mapping[str, object]) -> Task:
+        """Read the form that travels, or raise :class:`InvalidArrays`."""
         phase, index, server_round = record.get("phase"), record.get("index"), record.get("server-round")
         participants = record.get("participants")
         if (

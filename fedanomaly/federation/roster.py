@@ -9,10 +9,9 @@ import numpy as np
 from fedanomaly.core.arrays import Arrays, require, require_only
 from fedanomaly.core.errors import FederationError, InvalidArrays
 from fedanomaly.federation.config import RunConfig
-from fedanomaly.federation.mailbox import Mailbox, Reply
 from fedanomaly.federation.observer import ClientInfo, Event, Observer
-from fedanomaly.federation.protocol import INTRODUCE, Declared, Task, bundle_of, content_of
-from fedanomaly.federation.wire import pack, unpack
+from fedanomaly.federation.post import Failure, Post, Reply
+from fedanomaly.federation.protocol import INTRODUCE, Task
 
 JOIN_POLL_SECONDS = 0.1
 
@@ -24,7 +23,7 @@ class Roster:
     ----------
     config : RunConfig
         Names the number of clients, the minimum and the time to wait for them.
-    mailbox : Mailbox
+    post : Post
         The way to the nodes.
     observer : Observer
         Told who joined and who was turned away.
@@ -35,13 +34,13 @@ class Roster:
     def __init__(
         self,
         config: RunConfig,
-        mailbox: Mailbox,
+        post: Post,
         observer: Observer,
         allowed: frozenset[int] | None = None,
     ) -> None:
         self.config = config
         self.allowed = allowed
-        self.mailbox = mailbox
+        self.post = post
         self.observer = observer
         self.nodes: dict[int, int] = {}
         self.infos: dict[int, ClientInfo] = {}
@@ -84,7 +83,7 @@ class Roster:
 
     def drop_lost(self, server_round: int, phase: str) -> None:
         """Take clients whose node went offline out of the roster, by name and once."""
-        online = set(self.mailbox.nodes())
+        online = set(self.post.nodes())
         for client, node in list(self.nodes.items()):
             if node not in online:
                 del self.nodes[client]
@@ -95,8 +94,8 @@ class Roster:
 
     def admit(self, server_round: int) -> list[int]:
         """Let nodes not seen before introduce themselves; return the partition ids that joined."""
-        online = self.mailbox.nodes()
-        new = [node for node in online if node not in self._seen]
+        online = set(self.post.nodes())
+        new = sorted(online - self._seen)
         self._seen.update(new)
         if self.allowed is not None:
             for stranger in sorted(set(new) - self.allowed):
@@ -106,11 +105,12 @@ class Roster:
         if not new:
             return []
         task = Task("setup", 0, server_round, ())
-        contents = {node: content_of(task.facts(), pack({})) for node in new}
+        nothing: Arrays = {}
+        replies = dict(self.post.ask(INTRODUCE, task, dict.fromkeys(new, nothing)))
         joined = []
-        for node, reply in self.mailbox.ask(INTRODUCE, contents, server_round).items():
+        for node in new:
             try:
-                info = self._introduced(reply)
+                info = self._introduced(replies[node])
             except InvalidArrays as error:
                 self._report(server_round, f"node {node}", f"was turned away: {error}", "ignored")
                 continue
@@ -128,11 +128,10 @@ class Roster:
         self.nodes = dict(sorted(self.nodes.items()))
         return joined
 
-    def _introduced(self, reply: Reply) -> ClientInfo:
-        if reply.message is None:
-            raise InvalidArrays(reply.failure)
-        facts = Declared.from_content(reply.message.content)
-        arrays = unpack(bundle_of(reply.message.content), limit=1 << 20)
+    def _introduced(self, reply: Reply | Failure) -> ClientInfo:
+        if isinstance(reply, Failure):
+            raise InvalidArrays(reply.reason)
+        facts, arrays = reply.facts, reply.arrays
         require_only(arrays, {"sizes", "feature_names", "fingerprint"})
         sizes = [int(n) for n in require(arrays, "sizes", kind="i", shape=(6,), low=0, high=2**40)]
         names = tuple(str(name) for name in require(arrays, "feature_names", kind="U", shape=(None,)))

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from fedanomaly.core.arrays import Arrays
 from fedanomaly.core.errors import InvalidArrays
-from fedanomaly.core.floatgrid import Histogram
-from fedanomaly.evaluation import Calibration, Threshold, ThresholdOptions, choose, evaluate, from_counts
+from fedanomaly.core.floatgrid import Histogram, HistogramSum
+from fedanomaly.evaluation import (
+    Calibration,
+    Threshold,
+    ThresholdOptions,
+    choose,
+    evaluate,
+    evaluate_each,
+    from_counts,
+)
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.observer import ClientInfo, Metrics, Scores
 from fedanomaly.prepare import ClientRows
 
 _PARTS = ("calibration/legitimate", "calibration/fraud", "test/legitimate", "test/fraud")
-_OPTIONAL = ("test/amount", "balanced/legitimate", "balanced/fraud")
+_BALANCED = ("balanced/legitimate", "balanced/fraud")
+_OPTIONAL = ("test/amount", *_BALANCED)
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,68 @@ class Judged:
     calibration: Histogram
 
 
+class Scoreboard:
+    """What the clients' answers to one evaluation amount to, while they come in.
+
+    Calibration histograms are summed at once; those of test scores wait, since no metric can be told
+    before the threshold is known: at most 16 bytes a test row, and only for one round.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Threshold rule and costs.
+    personal : bool
+        Every client uses its own model and its own threshold.
+    """
+
+    def __init__(self, config: RunConfig, personal: bool) -> None:
+        self.config = config
+        self.personal = personal
+        self.tests: dict[int, dict[str, Histogram]] = {}
+        self._own: dict[int, Threshold] = {}
+        self._common = _CalibrationSum()
+
+    def add(self, client: int, scores: ClientScores) -> None:
+        """Take a client's answer; clients come in ascending order, so that floats round alike."""
+        self._common.add(scores)
+        if self.personal:
+            alone = _CalibrationSum()
+            alone.add(scores)
+            self._own[client] = _threshold(self.config, alone.calibration)
+        self.tests[client] = {name: part for name, part in scores.parts.items() if name.startswith("test/")}
+
+    def judged(self) -> Judged:
+        """Choose the threshold on calibration rows and measure on test rows."""
+        config, clients = self.config, list(self.tests)
+        common = _threshold(config, self._common.calibration)
+        summed = Scores(self._sum("test/legitimate"), self._sum("test/fraud"))
+        amounts = [parts.get("test/amount") for parts in self.tests.values()]
+        each = evaluate_each(
+            [parts["test/legitimate"] for parts in self.tests.values()],
+            [parts["test/fraud"] for parts in self.tests.values()],
+            [self._own.get(client, common).key for client in clients],
+            budget=config.alert_budget,
+            fraud_amount=amounts,
+            alert_cost=config.alert_cost,
+        )
+        metrics = {str(client): values for client, values in zip(clients, each, strict=True)}
+        metrics["all"] = evaluate(
+            summed.legitimate,
+            summed.fraud,
+            common.key,
+            budget=config.alert_budget,
+            fraud_amount=None if None in amounts else self._sum("test/amount"),
+            alert_cost=config.alert_cost,
+        )
+        if self.personal:  # each client flags by its own threshold: only the counts add up
+            counts = (sum(values[name] for values in each) for name in ("tp", "fp", "tn", "fn"))
+            metrics["all"] |= from_counts(*counts)
+        return Judged(metrics, common, summed, self._common.calibration.scores)
+
+    def _sum(self, name: str) -> Histogram:
+        return Histogram.sum([parts[name] for parts in self.tests.values()])
+
+
 def judge(config: RunConfig, clients: dict[int, ClientScores], personal: bool) -> Judged:
     """Choose the threshold on calibration rows and measure on test rows.
 
@@ -87,30 +157,34 @@ def judge(config: RunConfig, clients: dict[int, ClientScores], personal: bool) -
     personal : bool
         Every client uses its own model and its own threshold.
     """
-    ordered = dict(sorted(clients.items()))
-    common = threshold_of(config, list(ordered.values()))
-    own = {client: threshold_of(config, [part]) if personal else common for client, part in ordered.items()}
-    metrics = {str(client): _measure(config, [part], own[client].key) for client, part in ordered.items()}
-    metrics["all"] = _measure(config, list(ordered.values()), common.key)
-    if personal:  # each client flags by its own threshold: only the counts add up
-        counts = (sum(metrics[str(client)][name] for client in ordered) for name in ("tp", "fp", "tn", "fn"))
-        metrics["all"] |= from_counts(*counts)
-    scores = Scores(_sum(ordered.values(), "test/legitimate"), _sum(ordered.values(), "test/fraud"))
-    calibration = [part.parts[name] for part in ordered.values() for name in _PARTS[:2]]
-    return Judged(metrics, common, scores, Histogram.sum(calibration))
+    board = Scoreboard(config, personal)
+    for client, scores in sorted(clients.items()):
+        board.add(client, scores)
+    return board.judged()
 
 
-def threshold_of(config: RunConfig, clients: Collection[ClientScores]) -> Threshold:
-    """Return the threshold for the summed calibration histograms of ``clients``."""
-    legitimate = _sum(clients, "calibration/legitimate")
-    fraud = _sum(clients, "calibration/fraud")
-    calibration = Calibration(
-        scores=Histogram.sum([legitimate, fraud]),
-        legitimate=legitimate,
-        fraud=fraud,
-        balanced_legitimate=Histogram.sum([part.balanced("legitimate") for part in clients]),
-        balanced_fraud=Histogram.sum([part.balanced("fraud") for part in clients]),
-    )
+class _CalibrationSum:
+    """The calibration histograms of some clients, added up."""
+
+    def __init__(self) -> None:
+        self._sums = {name: HistogramSum() for name in (*_PARTS[:2], *_BALANCED)}
+
+    def add(self, scores: ClientScores) -> None:
+        for name in _PARTS[:2]:
+            self._sums[name].add(scores.parts[name])
+        for name in _BALANCED:
+            self._sums[name].add(scores.balanced(name.removeprefix("balanced/")))
+
+    @property
+    def calibration(self) -> Calibration:
+        legitimate, fraud, balanced_legitimate, balanced_fraud = (
+            added.total for added in self._sums.values()
+        )
+        scores = Histogram.sum([legitimate, fraud])
+        return Calibration(scores, legitimate, fraud, balanced_legitimate, balanced_fraud)
+
+
+def _threshold(config: RunConfig, calibration: Calibration) -> Threshold:
     options = ThresholdOptions(
         contamination=config.contamination_share or "auto",
         target_recall=config.target_recall,
@@ -118,22 +192,6 @@ def threshold_of(config: RunConfig, clients: Collection[ClientScores]) -> Thresh
         alpha=config.conformal_alpha,
     )
     return choose(config.threshold, calibration, options)
-
-
-def _measure(config: RunConfig, clients: Collection[ClientScores], key: int) -> Metrics:
-    with_amounts = all("test/amount" in part.parts for part in clients)
-    return evaluate(
-        _sum(clients, "test/legitimate"),
-        _sum(clients, "test/fraud"),
-        key,
-        budget=config.alert_budget,
-        fraud_amount=_sum(clients, "test/amount") if with_amounts else None,
-        alert_cost=config.alert_cost,
-    )
-
-
-def _sum(clients: Iterable[ClientScores], name: str) -> Histogram:
-    return Histogram.sum([part.parts[name] for part in clients])
 
 
 def info_of(client: int, rows: ClientRows) -> ClientInfo:

@@ -28,14 +28,19 @@ _FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 1 << 20}]
 
 def pack(arrays: Arrays) -> bytes:
     """Return arrays of plain dtypes as one bundle."""
+    require_plain(arrays)
+    header = json.dumps([[name, array.dtype.str, array.shape] for name, array in arrays.items()]).encode()
+    raw = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays.values())
+    return len(header).to_bytes(4, "little") + header + _compressed(raw)
+
+
+def require_plain(arrays: Arrays) -> None:
+    """Raise :class:`InvalidArrays` if an array has a dtype that does not travel."""
     for name, array in arrays.items():
         if array.dtype.kind not in _KINDS:
             raise InvalidArrays(
                 f"array {name!r} has dtype {array.dtype}, which cannot travel as a plain array"
             )
-    header = json.dumps([[name, array.dtype.str, array.shape] for name, array in arrays.items()]).encode()
-    raw = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays.values())
-    return len(header).to_bytes(4, "little") + header + _compressed(raw)
 
 
 def unpack(data: bytes, limit: int = MAX_BYTES) -> Arrays:

@@ -9,12 +9,15 @@ import pandas as pd
 import pytest
 
 from fedanomaly.core.floatgrid import Histogram, to_keys
-from fedanomaly.evaluation import from_counts
+from fedanomaly.evaluation import compare_ranks, from_counts
 from fedanomaly.evaluation.plots import (
     Scored,
     confusion_counts,
+    critical_difference,
     curves,
+    explanation,
     fraud_distribution,
+    heat_map,
     metrics_per_round,
     score_distributions,
 )
@@ -132,6 +135,15 @@ def test_confusion_counts(tmp_path, n_clients):
     assert is_picture(confusion_counts(overall, clients, tmp_path / "m.png", title="t"))
 
 
+@pytest.mark.parametrize("additive", [True, False])
+@pytest.mark.parametrize(("n", "sign"), [(1, 1), (4, -1), (15, 1), (40, -1), (3, 0)])
+def test_explanation(tmp_path, n, sign, additive):
+    names = [f"the same long $name$ of a feature {i % 2}" for i in range(n)]
+    terms = sign * np.linspace(-1, 3, n)
+    path = tmp_path / "e.png"
+    assert is_picture(explanation(names, np.zeros(n), terms, path, title="row 3", additive=additive))
+
+
 def test_the_same_numbers_give_the_same_file(tmp_path):
     files = [fraud_distribution(["0", "1"], [5, 6], [1, 2], tmp_path / f"{i}.png") for i in range(2)]
     assert files[0].read_bytes() == files[1].read_bytes()
@@ -154,3 +166,23 @@ def test_importing_is_light():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("n_methods", "n_tables", "gap"), [(2, 3, 0.0), (5, 1, 0.1), (9, 40, 1.0), (40, 23, 0.05)]
+)
+def test_critical_difference(tmp_path, n_methods, n_tables, gap):
+    noise = np.random.default_rng(0).random((n_methods, n_tables))
+    compared = compare_ranks({f"method {i}, union": gap * i + noise[i] for i in range(n_methods)})
+    assert is_picture(critical_difference(compared, tmp_path / "cd.png", title="t"))
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_columns", "name"), [(1, 1, "a"), (60, 5, "iid"), (8, 23, "23_mammography")]
+)
+def test_heat_map(tmp_path, n_rows, n_columns, name):
+    values = np.random.default_rng(0).random((n_rows, n_columns))
+    values[0, 0] = np.nan  # with one row and column: nothing is defined
+    rows, columns = [f"method {i}" for i in range(n_rows)], [name] * n_columns
+    path = tmp_path / "heat.png"
+    assert is_picture(heat_map(values, rows, columns, path, title="t", label="mean", breaks=(1,)))

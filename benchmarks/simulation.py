@@ -1,0 +1,203 @@
+"""Many small clients in one machine: the local engine beside a bare loop, Flower with Ray, and pfl-research.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.simulation [--clients 1000] [--peer-clients 200] [--memory 10000]
+
+All sides do the same client work on the same rows, in one run, turn by turn; each figure is the least of
+several turns. A client-round is what one client does in one round: the steps of the round (for
+`statistics`, which are finished after one round, scaling and set-up too) and the evaluation. The bare
+loop calls the verbs and adds the answers up, and nothing else: it checks no answer, keeps no metrics a
+client, and cannot lose a client. One process is compared in CPU seconds, several in seconds.
+
+Ray and pfl-research (``pip install -r benchmarks/requirements-peers.txt``) are left out, by name, where
+they are not installed. ``--memory N`` forks a process that runs N clients and prints its peak memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
+
+import numpy as np
+
+from benchmarks import simulation_peers as peers
+from fedanomaly.core.arrays import digest, with_prefix
+from fedanomaly.core.floatgrid import Histogram
+from fedanomaly.core.steps import AdditiveStep, WeightsStep
+from fedanomaly.federation import RunConfig
+from fedanomaly.federation import client as verbs
+from fedanomaly.federation.combine import combine
+from fedanomaly.federation.coordinator import Coordinator
+from fedanomaly.federation.layout import layout
+from fedanomaly.federation.local_engine import local_engine
+from fedanomaly.federation.observer import ClientInfo, Observer, RoundRecord
+from fedanomaly.federation.plan import scaling_of
+from fedanomaly.federation.protocol import ROUND, SCALING, SETUP, Task
+from fedanomaly.privacy.sums import secure_sum
+
+ROWS = 50
+Row = tuple[str, float, str, float]
+
+
+def workloads(clients: int) -> dict[str, RunConfig]:
+    """Return what the clients do: sums of one round; a few trees; weights for FedAvg."""
+    common = {
+        "data": "synthetic",
+        "rows": clients * ROWS,
+        "clients": clients,
+        "partition": "iid",
+        "references": False,
+        "calibration_share": 0.2,
+        "test_share": 0.2,
+    }
+    return {
+        "statistics": RunConfig(detector="one-class-svm", aggregation="nystrom-mean", rounds=1, **common),
+        "forest": RunConfig(
+            detector="isolation-forest", params=f"n_estimators={clients * 4}", rounds=2, **common
+        ),
+        "weights": RunConfig(
+            detector="one-class-svm", aggregation="fedavg", params="n_components=32", rounds=2, **common
+        ),
+    }
+
+
+class Clock(Observer):
+    """Stops the time from the moment all clients are in to the end of the last round."""
+
+    def joined(self, clients: dict[int, ClientInfo]) -> None:
+        """Start."""
+        self.began, self.cpu = time.perf_counter(), time.process_time()
+
+    def round_done(self, record: RoundRecord) -> None:
+        """Stop, for the time being."""
+        self.seconds = time.perf_counter() - self.began
+        self.cpu_seconds = time.process_time() - self.cpu
+
+
+def engine(config: RunConfig, workers: int = 1) -> tuple[float, float, str]:
+    """Return seconds, CPU seconds of this process and the digest of the state, for one run."""
+    clock = Clock()
+    with local_engine(config, workers=workers) as post:
+        coordinator = Coordinator(config, post, clock)
+        coordinator.run()
+    return clock.seconds, clock.cpu_seconds, digest(coordinator.state)
+
+
+def bare(config: RunConfig) -> tuple[float, float]:
+    """Return seconds and CPU seconds of the same client work in a loop."""
+    clients = tuple(range(config.clients))
+    rows = [verbs.load_partition(config, client) for client in clients]
+    plan = verbs.build(config)
+    began, cpu = time.perf_counter(), time.process_time()
+    sizes = np.array([len(part.train) for part in rows])
+    state = {"rows": sizes, "features": np.array(rows[0].train.X.shape[1])}
+    weights: dict[str, np.ndarray] = {}
+    phases = [(SCALING, 0), (SETUP, 0), *((ROUND, number) for number in range(1, config.rounds + 1))]
+    for phase, number in phases:
+        for index, step in enumerate(plan.steps(phase, number)):
+            task = Task(phase, index, number, clients)
+            if isinstance(step, WeightsStep):
+                weights = weights or step.initial(state)
+            request = {**plan.request(step, state), **weights}
+            answers = (verbs.train(config, rows[client], task, request, client) for client in clients)
+            if isinstance(step, AdditiveStep):
+                state = {**state, **step.finish(state, secure_sum(answers))}
+            elif isinstance(step, WeightsStep):
+                shares = (sizes / sizes.sum()).tolist()
+                weights = secure_sum(
+                    {name: array * share for name, array in answer.items()}
+                    for share, answer in zip(shares, answers, strict=True)
+                )
+                state = {**state, **step.finish(state, weights)}
+            else:
+                turns = (task.turn(config.seed, config.rounds, client) for client in clients)
+                state = combine(step, state, list(zip(turns, answers, strict=True)))
+        if phase == ROUND:
+            request = {**with_prefix(plan.aggregation.model(state), "model"), **scaling_of(state)}
+            model = plan.load(plan.aggregation.model(state))
+            scores = [verbs.evaluate(config, rows[client], model, request, client) for client in clients]
+            for name in ("calibration/legitimate", "calibration/fraud", "test/legitimate", "test/fraud"):
+                Histogram.sum([Histogram(a[f"{name}/keys"], a[f"{name}/counts"]) for a in scores])
+    return time.perf_counter() - began, time.process_time() - cpu
+
+
+def turns(sides: Iterable[Callable[[], tuple[float, ...]]], repeats: int) -> list[tuple[float, ...]]:
+    """Let the sides work turn by turn and return the least of each figure of each side."""
+    sides = list(sides)
+    for side in sides:
+        side()  # rows in memory, kernels compiled
+    figures = [[side()[:2] for side in sides] for _ in range(repeats)]
+    return [tuple(min(column) for column in zip(*side, strict=True)) for side in zip(*figures, strict=True)]
+
+
+def measure(clients: int = 1000, peer_clients: int = 200, repeats: int = 5) -> list[Row]:
+    """Return (what, our seconds, peer, the peer's seconds), seconds a client-round."""
+    rows: list[Row] = []
+    for name, config in workloads(clients).items():
+        _, _, alone = engine(config)
+        _, _, together = engine(config, workers=2)
+        if alone != together:
+            raise SystemExit(f"{name}: two workers give another result than one")
+        (loop, loop_cpu), (one, one_cpu), (two, _) = turns(
+            [lambda c=config: bare(c), lambda c=config: engine(c), lambda c=config: engine(c, workers=2)],
+            repeats,
+        )
+        each = clients * config.rounds
+        rows.append((f"{name}: one process (CPU)", one_cpu / each, "bare loop", loop_cpu / each))
+        rows.append((f"{name}: one process", one / each, "bare loop", loop / each))
+        rows.append((f"{name}: two workers", two / each, "one process", one / each))
+    for name, config in workloads(peer_clients).items():
+        each = peer_clients * config.rounds
+        if find_spec("pfl") is not None and name != "forest":  # pfl sums; it does not collect
+            (_, ours), (_, theirs) = turns([lambda c=config: engine(c), lambda c=config: peers.pfl(c)], 3)
+            rows.append((f"{name}: one process (CPU)", ours / each, "pfl-research", theirs / each))
+        if find_spec("ray") is not None:
+            seconds = peers.ray(config)
+            ours = min(engine(config, workers=2)[0] for _ in range(3))
+            rows.append((f"{name}: two workers", ours / each, "Flower + Ray", seconds / each))
+    return rows
+
+
+def peak_memory(clients: int) -> tuple[float, float]:
+    """Return the peak memory of a process that runs so many clients, and that of its rows, in MB."""
+    config = workloads(clients)["statistics"]
+    held = layout(config)
+    rows = held.table.X.nbytes / 1e6
+    read, write = os.pipe()
+    if not (child := os.fork()):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        engine(config)
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        os.write(write, f"{before} {after}".encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    before, after = (int(part) / 1000 for part in os.read(read, 100).split())
+    return after - before, rows
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.simulation")
+    parser.add_argument("--clients", type=int, default=1000)
+    parser.add_argument("--peer-clients", type=int, default=200)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--memory", type=int, default=0, metavar="CLIENTS", help="only measure peak memory")
+    options = parser.parse_args()
+    if options.memory:
+        grown, rows = peak_memory(options.memory)
+        print(f"{options.memory:,} clients: {grown:.0f} MB more than before; their rows take {rows:.0f} MB")
+        return
+    for package in ("ray", "pfl"):
+        if find_spec(package) is None:
+            print(f"{package} is not installed: left out", file=sys.stderr)
+    print(f"{'seconds a client-round':36}{'ours':>12}{'peer':>12}{'peer / ours':>13}")
+    for what, ours, peer, theirs in measure(options.clients, options.peer_clients, options.repeats):
+        print(f"{what:36}{ours * 1e6:9.0f} us{theirs * 1e6:9.0f} us{theirs / ours:12.2f}x  {peer}")
+
+
+if __name__ == "__main__":
+    main()

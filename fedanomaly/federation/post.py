@@ -1,0 +1,117 @@
+"""Requests to clients and their replies, as named arrays: what every engine offers the server's side."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+
+from fedanomaly.core.arrays import Arrays
+from fedanomaly.core.errors import InvalidArrays
+from fedanomaly.federation.mailbox import Mailbox
+from fedanomaly.federation.protocol import INTRODUCE, Declared, Task, bundle_of, content_of
+from fedanomaly.federation.wire import MAX_BYTES, pack, unpack
+
+INTRODUCTION_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A client's answer, readable but not checked.
+
+    Attributes
+    ----------
+    facts : Declared
+        What the client says of itself.
+    arrays : dict of ndarray
+        Its answer.
+    bytes_up, bytes_down : float
+        Size of the answer and of the request.
+    """
+
+    facts: Declared
+    arrays: Arrays
+    bytes_up: float
+    bytes_down: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why there is no answer, in words for the events of the run."""
+
+    reason: str
+
+
+class Post(ABC):
+    """Carries requests to nodes and brings back one reply or failure each; a context manager."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:  # noqa: B027
+        """Let go of processes, if there are any."""
+
+    @abstractmethod
+    def nodes(self) -> list[int]:
+        """Return the ids of the nodes that are online, ascending."""
+
+    @abstractmethod
+    def ask(
+        self, kind: str, task: Task, requests: Mapping[int, Arrays]
+    ) -> Iterator[tuple[int, Reply | Failure]]:
+        """Send ``requests`` (by node id) and yield what becomes of each, as it comes; all are yielded once.
+
+        Nodes that are sent the same dictionary should get the same object: it is packed once.
+        """
+
+
+class FlowerPost(Post):
+    """Messages over Flower's grid.
+
+    Parameters
+    ----------
+    grid : Grid
+        Any of Flower's engines' grids.
+    timeout : float
+        Seconds a client may take to answer.
+    """
+
+    def __init__(self, grid: Grid, timeout: float) -> None:
+        self.mailbox = Mailbox(grid, timeout)
+
+    def nodes(self) -> list[int]:
+        """Return the ids of the nodes that are online, ascending."""
+        return self.mailbox.nodes()
+
+    def ask(
+        self, kind: str, task: Task, requests: Mapping[int, Arrays]
+    ) -> Iterator[tuple[int, Reply | Failure]]:
+        """Pack, send, wait and unpack."""
+        packed: dict[int, tuple[RecordDict, int]] = {}
+        for request in requests.values():
+            if id(request) not in packed:
+                bundle = pack(request)
+                packed[id(request)] = content_of(task.facts(), bundle), len(bundle)
+        contents = {node: packed[id(request)][0] for node, request in requests.items()}
+        limit = INTRODUCTION_BYTES if kind == INTRODUCE else MAX_BYTES
+        for node, letter in self.mailbox.ask(kind, contents, task.server_round):
+            if letter.message is None:
+                yield node, Failure(letter.failure)
+            else:
+                yield node, _opened(letter.message, packed[id(requests[node])][1], limit)
+
+
+def _opened(message: Message, bytes_down: int, limit: int) -> Reply | Failure:
+    try:
+        facts = Declared.from_content(message.content)
+        bundle = bundle_of(message.content)
+        return Reply(facts, unpack(bundle, limit), float(len(bundle)), float(bytes_down))
+    except InvalidArrays as error:
+        return Failure(str(error))

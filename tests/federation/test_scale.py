@@ -1,0 +1,353 @@
+"""Many clients in one machine: the same bits whatever carries them, bounded memory, workers that may die."""
+
+import gc
+import os
+import weakref
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from fedanomaly.core.arrays import digest
+from fedanomaly.core.errors import FederationError, UserError
+from fedanomaly.core.floatgrid import Histogram, HistogramSum
+from fedanomaly.core.keyed import Turn
+from fedanomaly.detectors import IsolationForest
+from fedanomaly.evaluation import evaluate, evaluate_each
+from fedanomaly.experiment.options import read_options
+from fedanomaly.federation import client as verbs
+from fedanomaly.federation.client_app import make_client_app
+from fedanomaly.federation.combine import Tally
+from fedanomaly.federation.config import RunConfig
+from fedanomaly.federation.coordinator import Coordinator
+from fedanomaly.federation.exchange import Exchange
+from fedanomaly.federation.frames import frame, unframe
+from fedanomaly.federation.local_engine import local_engine
+from fedanomaly.federation.local_grid import LocalGrid
+from fedanomaly.federation.local_post import LocalPost
+from fedanomaly.federation.observer import ClientInfo, Observer
+from fedanomaly.federation.post import FlowerPost, Post, Reply
+from fedanomaly.federation.protocol import TRAIN, Declared, Task
+from fedanomaly.federation.shelf import Shelf
+from fedanomaly.federation.workers import ForkedPost, _shared_out
+from fedanomaly.privacy.sums import secure_sum
+
+CONFIG = RunConfig(
+    data="wdbc",
+    clients=6,
+    rounds=2,
+    partition="uneven",
+    params="n_estimators=24",
+    references=False,
+    join_timeout=0.5,
+)
+SUMS = replace(CONFIG, detector="one-class-svm", aggregation="nystrom-mean", params="n_components=16")
+WAYS = {
+    "trees": CONFIG,
+    "sums": SUMS,
+    "weights": replace(SUMS, aggregation="fedavg"),
+    "personal": replace(CONFIG, aggregation="local"),
+}
+UNTIMED = ("seconds", "bytes_up", "bytes_down")
+
+
+class Witness(Observer):
+    def __init__(self):
+        self.events, self.rounds = [], []
+
+    def event(self, event):
+        self.events.append(event)
+
+    def round_done(self, record):
+        self.rounds.append(record)
+
+
+def federate(config, post):
+    witness = Witness()
+    with post:
+        coordinator = Coordinator(config, post, witness)
+        coordinator.run()
+    metrics = [
+        {
+            client: {name: value for name, value in values.items() if name not in UNTIMED}
+            for client, values in record.evaluate.items()
+        }
+        for record in witness.rounds
+    ]
+    return digest(coordinator.state), metrics, witness
+
+
+def messages(config, work=verbs):
+    grid = LocalGrid(make_client_app(work), config.clients, config.to_run_config())
+    return FlowerPost(grid, config.timeout)
+
+
+class Shuffled(LocalPost):
+    """Replies arrive in an order of their own."""
+
+    def ask(self, kind, task, requests):
+        replies = list(super().ask(kind, task, requests))
+        yield from (replies[i] for i in np.random.default_rng(len(kind)).permutation(len(replies)))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_function_calls_workers_and_messages_give_the_same_bits(way):
+    config = WAYS[way]
+    state, metrics, _ = federate(config, messages(config))
+    posts = [LocalPost(config), Shuffled(config), *(ForkedPost(config, workers=n) for n in (1, 2, 5))]
+    for post in posts:
+        other_state, other_metrics, witness = federate(config, post)
+        assert other_state == state
+        np.testing.assert_equal(other_metrics, metrics)
+        assert witness.events == []
+
+
+def broken(client, how):
+    def train(config, rows, task, request, number):
+        return how() if number == client else verbs.train(config, rows, task, request, number)
+
+    own = {name: getattr(verbs, name) for name in ("load_partition", "build", "evaluate")}
+    return SimpleNamespace(train=train, **own)
+
+
+def test_a_client_that_raises_is_the_same_event_everywhere():
+    work = broken(3, lambda: [][1])
+    seen = [
+        federate(CONFIG, post)
+        for post in (messages(CONFIG, work), LocalPost(CONFIG, work), ForkedPost(CONFIG, work))
+    ]
+    assert len({state for state, _, _ in seen}) == 1
+    assert [witness.events for _, _, witness in seen[1:]] == [seen[0][2].events] * 2
+    assert "IndexError" in seen[0][2].events[0].what
+
+
+def test_when_a_worker_dies_its_clients_are_left_out_and_the_run_goes_on():
+    config = replace(CONFIG, min_clients=2)
+    post = ForkedPost(config, broken(3, lambda: os._exit(9)), workers=2)
+    its = {client for client in range(6) if post._worker_of[client] == post._worker_of[3]}
+    _, _, witness = federate(config, post)
+    gone = {int(event.client) for event in witness.events if event.what == "its worker process is gone"}
+    assert {client for client in its if client >= 3} <= gone <= its  # an answer may lie in its buffer
+    assert len(witness.rounds) == 2
+    assert "3" not in witness.rounds[-1].evaluate
+    assert "offline" in witness.events[-1].what
+
+
+def test_without_enough_workers_left_the_run_says_so():
+    with pytest.raises(FederationError, match="at least 4 are needed"):
+        federate(CONFIG, ForkedPost(CONFIG, broken(0, lambda: os._exit(9)), workers=1))
+
+
+def test_no_worker_outlives_the_run():
+    post = ForkedPost(CONFIG, workers=2)
+    processes = [worker.process for worker in post._workers]
+    federate(CONFIG, post)
+    for process in processes:
+        with pytest.raises(ProcessLookupError):
+            os.kill(process, 0)
+    with pytest.raises(FederationError, match="dismissed"):
+        next(post.ask(TRAIN, Task("round", 0, 1, (0,)), {1: {}}))
+
+
+def test_a_worker_leaves_when_the_server_is_gone():
+    post = ForkedPost(CONFIG, workers=2)
+    worker = post._workers[0]
+    worker.read.close()
+    worker.line.close()
+    assert os.waitpid(worker.process, 0)[1] == 0
+    post._workers = post._workers[1:]
+    post.close()
+
+
+@given(st.lists(st.integers(0, 5000), min_size=1, max_size=60), st.integers(1, 5))
+def test_clients_are_shared_out_evenly_at_every_point_of_the_order(rows, workers):
+    chosen = _shared_out(rows, workers)
+    load = np.zeros(workers)
+    for count, worker in zip(rows, chosen, strict=True):
+        assert load[worker] == load.min()
+        load[worker] += count + 200
+
+
+# -- memory ---------------------------------------------------------------------------------------
+
+
+class Stream(Post):
+    """Answers made up on the way, with a count of those that are still in memory."""
+
+    def __init__(self, clients):
+        self.clients, self.alive, self.most = clients, 0, 0
+
+    def nodes(self):
+        return list(range(self.clients))
+
+    def ask(self, kind, task, requests):
+        for node in requests:
+            arrays = {"sum": np.full(1000, 0.1 * node), "count": np.array([1])}
+            self.alive += 1
+            weakref.finalize(arrays["sum"], self.freed)
+            self.most = max(self.most, self.alive)
+            yield node, Reply(Declared(node, 1, 0.0), arrays, 0.0, 0.0)
+            del arrays
+
+    def freed(self):
+        self.alive -= 1
+
+
+def test_sums_are_added_up_as_they_come_and_never_collected():
+    clients = 500
+    post = Stream(clients)
+    infos = {client: ClientInfo(client, 1, 0, 0, 0, 0, 0) for client in range(clients)}
+    roster = SimpleNamespace(nodes={client: client for client in range(clients)}, infos=infos)
+    exchange = Exchange(RunConfig(clients=clients), post, roster, Observer())
+    task, tally = Task("round", 0, 1, tuple(range(clients))), Tally()
+    request = {}
+    metrics = exchange.ask(TRAIN, task, dict.fromkeys(range(clients), request), tally.add)
+    gc.collect()
+    assert post.most <= 3
+    expected = secure_sum({"sum": np.full(1000, 0.1 * k), "count": np.array([1])} for k in range(clients))
+    total = exchange.agreed(tally, metrics, task)
+    assert digest(total) == digest(expected)
+
+
+def turn(client):
+    return Turn(0, 1, 1, client, (0, 1, 2, 3))
+
+
+def test_the_most_frequent_form_is_summed_and_the_others_are_named():
+    tally = Tally()
+    for client, array in enumerate([np.ones((2, 2)), np.ones(3), np.full(3, 2.0), np.ones(3, np.float32)]):
+        tally.add(turn(client), {"a": array})
+    total, outvoted = tally.result()
+    np.testing.assert_array_equal(total["a"], [3.0, 3.0, 3.0])
+    assert outvoted == [0, 3]
+
+
+def test_rows_are_kept_while_they_fit():
+    shelf = Shelf(10)
+    for key, size in [("a", 4), ("b", 4), ("c", 4)]:
+        assert shelf.get("a") != "gone"
+        shelf.put(key, key.upper(), size)
+    assert [shelf.get(key) for key in "abc"] == ["A", None, "C"]
+    shelf.put("large", "LARGE", 99)
+    assert len(shelf) == 1
+    assert shelf.get("large") == "LARGE"
+
+
+def test_clients_in_one_process_load_the_rounds_model_once(monkeypatch):
+    loads = []
+    load = IsolationForest.load
+    monkeypatch.setattr(IsolationForest, "load", lambda self, arrays: loads.append(1) or load(self, arrays))
+    federate(CONFIG, LocalPost(CONFIG))
+    assert len(loads) == CONFIG.rounds
+
+
+# -- histograms and metrics of many clients ---------------------------------------------------------
+
+scores = st.lists(st.sampled_from([-2.0, -1.5, -1.0, -0.5, 0.0, 0.25, 3.0]), max_size=12)
+clients_scores = st.lists(st.tuples(scores, scores, st.floats(-2.5, 3.5)), min_size=1, max_size=6)
+
+
+@settings(deadline=None)
+@given(clients_scores, st.sampled_from([0.01, 0.3, 0.5, 1.0, 4.0]), st.booleans())
+def test_metrics_of_all_clients_at_once_are_those_of_each(drawn, budget, with_amounts):
+    legitimate = [Histogram.of(values) for values, _, _ in drawn]
+    fraud = [Histogram.of(values) for _, values, _ in drawn]
+    keys = [int(Histogram.of([threshold]).keys[0]) for _, _, threshold in drawn]
+    amounts = [
+        Histogram.of(values, weights=np.arange(len(values)) + 0.5)
+        if with_amounts and number % 2 == 0
+        else None
+        for number, (_, values, _) in enumerate(drawn)
+    ]
+    together = evaluate_each(legitimate, fraud, keys, budget=budget, fraud_amount=amounts, alert_cost=0.5)
+    for number, metrics in enumerate(together):
+        alone = evaluate(
+            legitimate[number],
+            fraud[number],
+            keys[number],
+            budget=budget,
+            fraud_amount=amounts[number],
+            alert_cost=0.5,
+        )
+        assert list(metrics) == list(alone)
+        for name, value in alone.items():
+            np.testing.assert_allclose(metrics[name], value, rtol=1e-12, err_msg=name)
+
+
+@given(st.lists(st.tuples(scores, st.floats(0.1, 9.0)), max_size=20))
+def test_a_growing_sum_of_histograms_is_the_sum_to_the_bit(drawn):
+    parts = [Histogram.of(values, weights=np.full(len(values), weight)) for values, weight in drawn]
+    growing = HistogramSum()
+    for number, part in enumerate(parts):
+        growing.add(part)
+        if number % 3 == 0:
+            assert len(growing.total.keys) <= 7
+    expected = Histogram.sum(parts)
+    assert growing.total.keys.tolist() == expected.keys.tolist()
+    assert growing.total.counts.tolist() == expected.counts.tolist()
+
+
+# -- frames, bytes, options --------------------------------------------------------------------------
+
+
+@given(
+    st.dictionaries(
+        st.text(min_size=1, max_size=8),
+        hnp.arrays(
+            dtype=st.sampled_from(["<f8", "<f4", "<i8", "<u2", "|i1", "|b1", "<U5", ">i4"]),
+            shape=hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=7),
+        ),
+        max_size=4,
+    ),
+    st.binary(max_size=9),
+)
+def test_what_is_framed_is_unframed(arrays, before):
+    back = unframe(before + frame(arrays), len(before))
+    assert list(back) == list(arrays)
+    for name, array in arrays.items():
+        assert back[name].dtype == array.dtype
+        np.testing.assert_array_equal(back[name], array)
+        assert back[name].flags.writeable
+
+
+def test_a_strided_array_is_framed_in_its_own_order():
+    array = np.arange(12.0).reshape(3, 4)
+    np.testing.assert_array_equal(unframe(frame({"a": array.T[::2]}))["a"], array.T[::2])
+
+
+def test_bytes_are_those_of_the_wire_or_said_to_be_plain():
+    def spent(post):
+        _, _, witness = federate(CONFIG, post)
+        return [record.train["all"] for record in witness.rounds]
+
+    wire, exact, plain = (
+        spent(post) for post in (messages(CONFIG), LocalPost(CONFIG), LocalPost(CONFIG, exact_bytes=False))
+    )
+    for one, other, rough in zip(wire, exact, plain, strict=True):
+        assert (one["bytes_up"], one["bytes_down"]) == (other["bytes_up"], other["bytes_down"])
+        assert rough["bytes_up"] != one["bytes_up"]
+        assert rough["bytes_up"] > 0
+    assert LocalPost(replace(CONFIG, clients=101)).size.exact is False
+
+
+def test_an_app_of_ones_own_gets_messages_and_no_workers():
+    from flwr.clientapp import ClientApp
+
+    assert isinstance(local_engine(CONFIG, ClientApp()), FlowerPost)
+    with pytest.raises(UserError, match="make_client_app"):
+        local_engine(CONFIG, ClientApp(), workers=2)
+    with pytest.raises(UserError, match="at least 1"):
+        local_engine(CONFIG, workers=0)
+
+
+def test_workers_are_an_option_of_the_local_engine_only():
+    _, launch = read_options(["--engine", "local", "--workers", "3", "--no-exact-bytes"])
+    assert (launch.workers, launch.exact_bytes) == (3, False)
+    with pytest.raises(UserError, match="--workers is for --engine local"):
+        read_options(["--workers", "3"])
+    with pytest.raises(UserError, match="--workers must be a number from 1"):
+        read_options(["--engine", "local", "--workers", "0"])
