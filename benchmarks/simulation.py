@@ -15,6 +15,7 @@ they are not installed. ``--memory N`` forks a process that runs N clients and p
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import resource
 import sys
@@ -125,6 +126,20 @@ def bare(config: RunConfig) -> tuple[float, float]:
     return time.perf_counter() - began, time.process_time() - cpu
 
 
+def twice(config: RunConfig) -> tuple[float, float]:
+    """Return half the seconds of two bare loops in two processes at once: what this machine can gain."""
+    began = time.perf_counter()
+    children = []
+    for _ in range(2):
+        if not (child := os.fork()):
+            bare(config)
+            os._exit(0)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+    return (time.perf_counter() - began) / 2, 0.0
+
+
 def turns(sides: Iterable[Callable[[], tuple[float, ...]]], repeats: int) -> list[tuple[float, ...]]:
     """Let the sides work turn by turn and return the least of each figure of each side."""
     sides = list(sides)
@@ -142,24 +157,36 @@ def measure(clients: int = 1000, peer_clients: int = 200, repeats: int = 5) -> l
         _, _, together = engine(config, workers=2)
         if alone != together:
             raise SystemExit(f"{name}: two workers give another result than one")
-        (loop, loop_cpu), (one, one_cpu), (two, _) = turns(
-            [lambda c=config: bare(c), lambda c=config: engine(c), lambda c=config: engine(c, workers=2)],
+        (loop, loop_cpu), (one, one_cpu), (two, _), (pair, _) = turns(
+            [
+                lambda c=config: bare(c),
+                lambda c=config: engine(c),
+                lambda c=config: engine(c, workers=2),
+                lambda c=config: twice(c),
+            ],
             repeats,
         )
         each = clients * config.rounds
         rows.append((f"{name}: one process (CPU)", one_cpu / each, "bare loop", loop_cpu / each))
         rows.append((f"{name}: one process", one / each, "bare loop", loop / each))
         rows.append((f"{name}: two workers", two / each, "one process", one / each))
+        rows.append((f"{name}: two bare loops at once", pair / each, "one bare loop", loop / each))
     for name, config in workloads(peer_clients).items():
-        each = peer_clients * config.rounds
-        if find_spec("pfl") is not None and name != "forest":  # pfl sums; it does not collect
-            (_, ours), (_, theirs) = turns([lambda c=config: engine(c), lambda c=config: peers.pfl(c)], 3)
-            rows.append((f"{name}: one process (CPU)", ours / each, "pfl-research", theirs / each))
-        if find_spec("ray") is not None:
-            seconds = peers.ray(config)
-            ours = min(engine(config, workers=2)[0] for _ in range(3))
-            rows.append((f"{name}: two workers", ours / each, "Flower + Ray", seconds / each))
+        rows += against_peers(name, config, peer_clients * config.rounds)
     return rows
+
+
+def against_peers(name: str, config: RunConfig, each: int) -> list[Row]:
+    """Return one workload's rows for pfl-research, which sums and does not collect, and for Flower with Ray."""
+    alone, together = (lambda: engine(config)), (lambda: engine(config, workers=2))
+    if find_spec("pfl") is None or name == "forest":
+        (_, ours), theirs = turns([alone], 3)[0], math.nan
+    else:
+        (_, ours), (_, theirs) = turns([alone, lambda: peers.pfl(config)], 3)
+    rows = [(f"{name}: one process (CPU)", ours / each, "pfl-research", theirs / each)]
+    two = turns([together], 3)[0][0]  # forked before Ray starts its threads
+    seconds = peers.ray(config) if find_spec("ray") is not None else math.nan
+    return [*rows, (f"{name}: two workers", two / each, "Flower + Ray", seconds / each)]
 
 
 def peak_memory(clients: int) -> tuple[float, float]:
