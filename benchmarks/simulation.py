@@ -177,7 +177,7 @@ def measure(clients: int = 1000, peer_clients: int = 200, repeats: int = 5) -> l
 
 
 def against_peers(name: str, config: RunConfig, each: int) -> list[Row]:
-    """Return one workload's rows for pfl-research, which sums and does not collect, and for Flower with Ray."""
+    """Return one workload's rows for pfl-research (it sums and does not collect) and Flower with Ray."""
     alone, together = (lambda: engine(config)), (lambda: engine(config, workers=2))
     if find_spec("pfl") is None or name == "forest":
         (_, ours), theirs = turns([alone], 3)[0], math.nan
