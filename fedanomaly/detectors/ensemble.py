@@ -121,7 +121,6 @@ class Ensemble(Detector):
     name = "ensemble"
     title = "Ensemble: clipped-z mean, rank mean, vote or weighted mean of several detectors"
     default_scaling = "standard"
-    compiled = True
     aggregations: ClassVar[dict[str, type[Aggregation]]] = {MembersWay.name: MembersWay}
 
     def __init__(

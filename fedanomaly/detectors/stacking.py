@@ -94,7 +94,6 @@ class Stacking(Detector):
     name = "stacking"
     title = "Stacking: a SMOTE-balanced logistic head on the scores of several detectors (supervised)"
     default_scaling = "standard"
-    compiled = True
     supervised = True
     aggregations: ClassVar[dict[str, type[Aggregation]]] = {Stacked.name: Stacked}
 
