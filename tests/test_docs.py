@@ -32,7 +32,7 @@ COMMANDS = (
 )
 FOREIGN = {  # options of other programs that the pages mention
     *("--insecure", "--superlink", "--node-config", "--run-config", "--stream"),
-    *("--strict", "--hardness", "--help"),
+    *("--strict", "--hardness", "--memory", "--help"),
 }
 
 FENCE = re.compile(r"^ *```.*?^ *```$", re.DOTALL | re.MULTILINE)
