@@ -2,6 +2,7 @@
 
 from fedanomaly.evaluation.baselines import flag_nothing, metrics_of, paysim_rule
 from fedanomaly.evaluation.content import DataDescription, ReportContent
+from fedanomaly.evaluation.growth import Growth, growth
 from fedanomaly.evaluation.intervals import (
     Equivalence,
     Interval,
@@ -21,6 +22,7 @@ from fedanomaly.evaluation.metrics import (
     precision_at_rates,
     summary,
 )
+from fedanomaly.evaluation.paired_tests import Comparison, compare_paired
 from fedanomaly.evaluation.per_client import evaluate_each
 from fedanomaly.evaluation.ranking import Ranking
 from fedanomaly.evaluation.report import write_report
@@ -43,9 +45,11 @@ __all__ = [
     "THRESHOLDS",
     "Calibration",
     "Chooser",
+    "Comparison",
     "DataDescription",
     "Equivalence",
     "Finding",
+    "Growth",
     "Interval",
     "Metrics",
     "RankComparison",
@@ -57,12 +61,14 @@ __all__ = [
     "alerts_allowed",
     "bootstrap_interval",
     "choose",
+    "compare_paired",
     "compare_ranks",
     "equivalence",
     "evaluate",
     "evaluate_each",
     "flag_nothing",
     "from_counts",
+    "growth",
     "mean_interval",
     "metrics_of",
     "paired_difference",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 import warnings
 from dataclasses import dataclass, field, replace
 
@@ -11,9 +10,10 @@ from fedanomaly.core.arrays import digest
 from fedanomaly.core.errors import FedAnomalyError, UserError
 from fedanomaly.experiment.model_file import Model
 from fedanomaly.experiment.references import run_local
+from fedanomaly.experiment.resources import Clock, memory_before, peak_memory, restart_peak
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.coordinator import Coordinator
-from fedanomaly.federation.layout import layout
+from fedanomaly.federation.layout import layout, layout_key
 from fedanomaly.federation.observer import Event, Metrics, Observer, RoundRecord
 from fedanomaly.federation.plan import scaling_of
 
@@ -23,7 +23,7 @@ Row = dict[str, Figure]
 KEEP = ("final", "rounds", "clients")
 """What a cell leaves: its last round over all clients, every round over all, or every round and client."""
 
-TIMES = ("cell_seconds", "train_seconds", "evaluate_seconds")
+MEASURED = ("cell_seconds", "run_seconds", "wall_seconds", "memory_mb", "train_seconds", "evaluate_seconds")
 """The columns that depend on the machine; all others are equal whenever a cell is run again."""
 
 # an option of the run has the same name, or the name says too little beside the figures of training
@@ -82,8 +82,11 @@ def run_cell(config: RunConfig, keep: str = "final") -> list[Row]:
         Each with ``round`` and ``client`` (a number, or ``all``); the metrics of
         :func:`fedanomaly.evaluation.evaluate`, with ``test_rows`` and ``test_frauds``; seconds and
         bytes of training so far (scaling and set-up included) and of this round's evaluation, over
-        the clients; the facts of the data; ``events`` (clients that failed); ``cell_seconds`` (CPU
-        time of everything) and ``model_sha256`` (as in a run's ``summary.json``; empty for personal models).
+        the clients; the facts of the data; ``events`` (clients that failed); ``model_sha256`` (as in a
+        run's ``summary.json``; empty for personal models); ``cell_seconds`` (CPU time of everything),
+        ``run_seconds`` and ``wall_seconds`` (CPU time and time on the wall of the federation, once the
+        table is read and dealt out) and ``memory_mb`` (largest resident memory meanwhile, beyond what
+        the process held before it read the table; None where the system does not tell).
 
     Raises
     ------
@@ -94,11 +97,16 @@ def run_cell(config: RunConfig, keep: str = "final") -> list[Row]:
     """
     if keep not in KEEP:
         raise UserError(f"what is kept of a cell must be one of {', '.join(KEEP)}, got {keep!r}")
-    started = time.process_time()
+    before = memory_before(layout_key(config))
+    everything = Clock()
     table = layout(config).table
+    restart_peak()
+    federation = Clock()
     watch = _Watch(keep)
     # all clients are here: nobody is worth waiting for who cannot take part (without a training row)
-    coordinator, last = run_local(replace(config, join_timeout=0.1), watch)
+    coordinator, last = run_local(replace(config, join_timeout=0.1), watch, exact_bytes=True)
+    spent = {"run_seconds": federation.processor(), "wall_seconds": federation.wall()}
+    peak = peak_memory()
     rows = watch.rows or watch.of(last)
     facts: Row = {
         "data_rows": len(table),
@@ -107,7 +115,9 @@ def run_cell(config: RunConfig, keep: str = "final") -> list[Row]:
         "data_fingerprint": table.fingerprint,
         "events": watch.events,
         "model_sha256": _model_hash(coordinator),
-        "cell_seconds": time.process_time() - started,
+        "cell_seconds": everything.processor(),
+        **spent,
+        "memory_mb": None if before is None or peak is None else peak - before,
     }
     return [{**facts, **row} for row in rows]
 

@@ -86,7 +86,7 @@ def run_grid(
     Notes
     -----
     Repeated on the same code and environment, all columns but
-    :data:`~fedanomaly.experiment.cell.TIMES` are equal to the bit, whatever ``workers``.
+    :data:`~fedanomaly.experiment.cell.MEASURED` are equal to the bit, whatever ``workers``.
     Cells that the file holds already, run by the same code on the same packages, are taken over;
     those of other code are run again, and so are failed ones.
     """
@@ -117,8 +117,7 @@ def run_grid(
         outdated = sum(not done.outcome.error for done in journal.finished.values()) - len(current)
         if view:
             view.started(len(cells), len(current), outdated)
-        if left and workers > 1:
-            _warm_up(left)
+        _warm_up(left)
         for cell, result in each(_groups(left), partial(_work, keep), min(workers, max(1, len(left)))):
             outcome = Outcome(error=WORKER_DIED) if isinstance(result, Died) else result
             journal.append(cell.key, Finished(outcome, here))
@@ -155,7 +154,7 @@ def _as_cell(config: RunConfig) -> RunConfig:
 
 
 def _warm_up(cells: Sequence[_Numbered]) -> None:
-    """Load the compiled kernels that the cells need, so that forked workers find them in memory."""
+    """Load the compiled kernels that the cells need: forked workers find them, and no cell is charged."""
     for kind in {type(make_plan(cell.config).detector) for cell in cells}:
         if kind.compiled:
             try_detector(kind())

@@ -46,10 +46,14 @@ def one_rule(config: RunConfig) -> Metrics | None:
 
 
 def run_local(
-    config: RunConfig, observer: Observer, client_app: ClientApp | None = None, workers: int = 1
+    config: RunConfig,
+    observer: Observer,
+    client_app: ClientApp | None = None,
+    workers: int = 1,
+    exact_bytes: bool | None = None,
 ) -> tuple[Coordinator, RoundRecord]:
     """Run a federation on the local engine and return its coordinator and last round."""
-    with local_engine(config, client_app, workers=workers) as post:
+    with local_engine(config, client_app, workers=workers, exact_bytes=exact_bytes) as post:
         coordinator = Coordinator(config, post, observer)
         return coordinator, coordinator.run()
 

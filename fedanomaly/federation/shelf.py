@@ -41,3 +41,8 @@ class Shelf(Generic[Key, Value]):
         while self._bytes > self.capacity and len(self._kept) > 1:
             _, (_, freed) = self._kept.popitem(last=False)
             self._bytes -= freed
+
+    def clear(self) -> None:
+        """Keep nothing."""
+        self._kept.clear()
+        self._bytes = 0

@@ -14,7 +14,7 @@ import pytest
 import fedanomaly
 from fedanomaly.core.errors import UserError
 from fedanomaly.experiment import grid
-from fedanomaly.experiment.cell import TIMES, Outcome, outcome_of, run_cell
+from fedanomaly.experiment.cell import MEASURED, Outcome, outcome_of, run_cell
 from fedanomaly.experiment.grid import run_grid
 from fedanomaly.experiment.journal import Finished, Journal
 from fedanomaly.experiment.provenance import Provenance, provenance
@@ -34,7 +34,7 @@ def cells(seeds=2):
 
 
 def figures(frame):
-    return frame.drop(columns=list(TIMES))
+    return frame.drop(columns=list(MEASURED))
 
 
 class Watch:
