@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from fedanomaly.detectors._prefetch import LINE, prefetch
+
 Array = Any  # numba infers the types; these annotations are for readers
 Integer = Any
 
@@ -87,8 +89,9 @@ def all_finite(X: Array) -> bool:
 
 
 @_compiled
-def _sample(state: Array, taken: Array, rows: Array) -> None:
-    """Fill ``rows`` with distinct row numbers by Floyd's algorithm (Bentley and Floyd 1987)."""
+def _sample(state: Array, taken: Array, X: Array, rows: Array) -> None:
+    """Fill ``rows`` with distinct row numbers by Floyd's algorithm (Bentley, Floyd 1987); send for the rows."""
+    values, n_features, line = X.reshape(-1), X.shape[1], LINE // X.itemsize
     n, size = len(taken), len(rows)
     for i in range(size):
         last = n - size + i
@@ -97,6 +100,9 @@ def _sample(state: Array, taken: Array, rows: Array) -> None:
             row = last
         taken[row] = True
         rows[i] = row
+        for at in range(row * n_features, (row + 1) * n_features, line):
+            prefetch(values, at)
+        prefetch(values, (row + 1) * n_features - 1)
     for i in range(size):
         taken[rows[i]] = False
 
@@ -143,9 +149,9 @@ def grow(X: Array, keys: Array, psi: Integer, depth: Integer, nodes: Array, coun
     height = 0  # ceil(log2(psi)), the height limit of Liu et al. (2008), algorithm 1
     while (1 << height) < psi:
         height += 1
-    state = np.empty(1, np.uint64)
+    states = keys.copy()
     taken = np.zeros(n, np.bool_)
-    rows, aside = np.empty(psi, np.int64), np.empty(psi, np.int64)
+    sampled, aside = np.empty((2, psi), np.int64), np.empty(psi, np.int64)
     floats = np.empty(psi * n_features, np.float32)
     bits = floats.view(np.int32)
     codes = bits.reshape((psi, n_features))
@@ -153,9 +159,11 @@ def grow(X: Array, keys: Array, psi: Integer, depth: Integer, nodes: Array, coun
     value = np.empty(1, np.float32)
     features = np.empty(n_features, np.int64)
     stack = np.empty((depth + 1, 4), np.int64)
+    _sample(states, taken, X, sampled[0])
     for tree in range(len(keys)):
-        state[0] = keys[tree]
-        _sample(state, taken, rows)
+        state, rows = states[tree:], sampled[tree % 2]
+        if tree + 1 < len(keys):  # its rows arrive while this tree grows
+            _sample(states[tree + 1 :], taken, X, sampled[(tree + 1) % 2])
         for i in range(psi):
             row = rows[i]
             for f in range(n_features):
