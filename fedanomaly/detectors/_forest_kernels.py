@@ -90,7 +90,7 @@ def all_finite(X: Array) -> bool:
 
 @_compiled
 def _sample(state: Array, taken: Array, X: Array, rows: Array) -> None:
-    """Fill ``rows`` with distinct row numbers by Floyd's algorithm (Bentley, Floyd 1987); send for the rows."""
+    """Fill ``rows`` with distinct row numbers, by Floyd's algorithm (Bentley, Floyd 1987); send for them."""
     values, n_features, line = X.reshape(-1), X.shape[1], LINE // X.itemsize
     n, size = len(taken), len(rows)
     for i in range(size):

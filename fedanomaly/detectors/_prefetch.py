@@ -29,4 +29,4 @@ def _prefetch(typing: Any, array: Any, at: Any) -> tuple[Any, Callable[..., Any]
 
 
 prefetch: Any = intrinsic(_prefetch)
-"""``prefetch(array, at)``: begin to load the line of element ``at`` of a flat array; no result depends on it."""
+"""``prefetch(array, at)``: begin to load the line of element ``at`` of a flat array; no result changes."""
