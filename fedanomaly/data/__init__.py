@@ -2,6 +2,7 @@
 
 from fedanomaly.data import (  # noqa: F401  (each module registers its data set, in this order)
     adbench,
+    blobs,
     creditcard,
     fraud_handbook,
     kddcup99,

@@ -19,7 +19,7 @@ from fedanomaly.experiment.provenance import provenance
 from fedanomaly.experiment.workers import Died, each
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.layout import layout_key
-from fedanomaly.federation.plan import make_plan, resolved, try_detector
+from fedanomaly.federation.plan import make_plan, resolved
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,9 +155,13 @@ def _as_cell(config: RunConfig) -> RunConfig:
 
 def _warm_up(cells: Sequence[_Numbered]) -> None:
     """Load the compiled kernels that the cells need: forked workers find them, and no cell is charged."""
-    for kind in {type(make_plan(cell.config).detector) for cell in cells}:
-        if kind.compiled:
-            try_detector(kind())
+    for detector, aggregation in dict.fromkeys(
+        (cell.config.detector, cell.config.aggregation)
+        for cell in cells
+        if make_plan(cell.config).detector.compiled
+    ):
+        tiny = RunConfig(data="wdbc", partition="iid", clients=3, rounds=1)
+        outcome_of(replace(tiny, detector=detector, aggregation=aggregation))
 
 
 def _work(keep: str, cell: _Numbered) -> Outcome:

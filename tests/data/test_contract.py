@@ -7,7 +7,7 @@ import pytest
 
 from fedanomaly.data import DATASETS, DataRequest, Dataset, build_table, check_dataset, registered
 
-EMBEDDED = ("synthetic", "payments", "wdbc")
+EMBEDDED = ("synthetic", "payments", "blobs", "wdbc")
 
 
 @pytest.mark.parametrize("name", registered())
