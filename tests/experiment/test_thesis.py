@@ -1,6 +1,7 @@
 """The thesis: its faults do what is said of them, and a verdict follows from figures alone."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from fedanomaly.data import register_memory_table
@@ -9,9 +10,10 @@ from fedanomaly.evaluation import mean_interval
 from fedanomaly.experiment.thesis import CLAIMS, Faults, published_rounds, thesis_preset
 from fedanomaly.experiment.thesis.claims import FAILS, FAULT, HOLDS, Claim, verdict
 from fedanomaly.experiment.thesis.corrected import corrected_rounds, register_rows
+from fedanomaly.experiment.thesis.effects import aggregation_effect, effect
 from fedanomaly.experiment.thesis.published import COLUMNS, prepared
-from fedanomaly.experiment.thesis.report import aggregation_effect, findings, write_thesis_report
-from fedanomaly.experiment.thesis.reproduce import reproduce
+from fedanomaly.experiment.thesis.report import findings, write_thesis_report
+from fedanomaly.experiment.thesis.reproduce import CORRECTED, NOTHING_AGGREGATED, reproduce
 
 
 def rows(n=1500, frauds=90, names=("a", "b", "c")):
@@ -23,7 +25,7 @@ def rows(n=1500, frauds=90, names=("a", "b", "c")):
 
 
 def last(detector, faults, split="uneven"):
-    return published_rounds(rows(), detector, split, 1, faults, rounds=1)[-1]
+    return published_rounds(rows(), detector, split, 1, faults, rounds=1, trees=20)[-1]
 
 
 def test_the_impossible_test_flags_everything_or_nothing():
@@ -65,13 +67,15 @@ def test_cleaning_drops_what_looks_missing():
 
 def test_only_a_forest_changes_from_round_to_round():
     for detector, changes in (("isolation-forest", True), ("lof", False)):
-        rounds = published_rounds(rows(), detector, "even", 1, Faults.none(), rounds=3)
+        rounds = published_rounds(rows(), detector, "even", 1, Faults.none(), rounds=3, trees=10)
         assert len(rounds) == 3
         assert (len({one["auroc"] for one in rounds}) > 1) is changes
 
 
 def test_the_same_seed_gives_the_same_numbers():
-    first, again = (published_rounds(rows(), "isolation-forest", "even", 7, rounds=2) for _ in range(2))
+    first, again = (
+        published_rounds(rows(), "isolation-forest", "even", 7, rounds=2, trees=10) for _ in range(2)
+    )
     assert str(first) == str(again)
 
 
@@ -94,8 +98,8 @@ def test_a_verdict_follows_from_the_intervals(published, corrected, expected):
 def test_the_reproduction_does_not_depend_on_workers_and_reports_every_claim(tmp_path):
     table = rows(400, 40)
     name = register_memory_table(table.X, table.y)
-    frame = reproduce(name, seeds=[0, 1], rounds=1)
-    again = reproduce(name, seeds=[0, 1], rounds=1, workers=2)
+    frame = reproduce(name, seeds=[0, 1], rounds=1, trees=10)
+    again = reproduce(name, seeds=[0, 1], rounds=1, trees=10, workers=2)
     assert frame.equals(again)
     found = {item.claim.name: item for item in findings(frame)}
     assert len(found) == len(CLAIMS)
@@ -110,4 +114,41 @@ def test_the_reproduction_does_not_depend_on_workers_and_reports_every_claim(tmp
         "thesis.parquet",
         "f1.png",
         "average_precision.png",
+        "faults.png",
     }
+
+
+def toy_frame(values):
+    """Return the forest's recall in the mended procedure: ``values[fault][seed]`` are its rounds."""
+    lines = [
+        (CORRECTED, fault, "isolation-forest", "uneven", seed, number, "recall", value)
+        for fault, seeds in values.items()
+        for seed, rounds in enumerate(seeds)
+        for number, value in enumerate(rounds, 1)
+    ]
+    columns = ["procedure", "fault", "detector", "split", "seed", "round", "metric", "value"]
+    return pd.DataFrame(lines, columns=columns)
+
+
+def test_an_effect_compares_one_fit_with_one_fit_of_the_same_seeds():
+    frame = toy_frame(
+        {
+            NOTHING_AGGREGATED: [[0.2, 0.9], [0.4, 0.8]],
+            "impossible_test": [[1.0], [1.0]],
+            "": [[0.0, 0.5], [0.0, 0.5]],
+        }
+    )
+    one = effect(frame, "impossible_test", "isolation-forest", "recall")
+    assert (one.off.mean, one.on.mean) == pytest.approx((0.3, 1.0))  # the first refit, not the last
+    assert one.change.mean == pytest.approx(0.7) and one.change.n == 2
+    federated = effect(frame, NOTHING_AGGREGATED, "isolation-forest", "recall")
+    assert (federated.off.mean, federated.on.mean) == pytest.approx((0.5, 0.85))
+
+
+def test_an_undefined_effect_stays_undefined():
+    nan = float("nan")
+    frame = toy_frame({NOTHING_AGGREGATED: [[0.2, 0.3]], "cleaning": [[nan]], "": [[0.5, nan]]})
+    one = effect(frame, "cleaning", "isolation-forest", "recall")
+    assert np.isnan(one.on.mean) and np.isnan(one.change.mean)
+    last = effect(frame, NOTHING_AGGREGATED, "isolation-forest", "recall")
+    assert np.isnan(last.off.mean)  # the last round counts, not the last defined one

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from fedanomaly.core.errors import FederationError
 from fedanomaly.evaluation.metrics import Metrics
 from fedanomaly.experiment.thesis.claims import Results
 from fedanomaly.experiment.thesis.corrected import corrected_rounds, register_rows, thesis_preset, thesis_rows
-from fedanomaly.experiment.thesis.published import DETECTORS, RATIOS, ROUNDS, Faults, published_rounds
+from fedanomaly.experiment.thesis.published import DETECTORS, RATIOS, ROUNDS, TREES, Faults, published_rounds
 from fedanomaly.experiment.workers import Died, each
 from fedanomaly.federation.layout import layout
 from fedanomaly.prepare import TEST
@@ -34,6 +34,7 @@ def reproduce(
     data_path: str = "",
     seeds: Sequence[int] = tuple(range(10)),
     rounds: int = ROUNDS,
+    trees: int = TREES,
     workers: int = 1,
     progress: Callable[[int, int], None] = lambda done, all_: None,
 ) -> pd.DataFrame:
@@ -51,6 +52,8 @@ def reproduce(
         At least two, for intervals.
     rounds : int
         Rounds of each procedure; the study has ten.
+    trees : int
+        Of each forest in the procedure as published; the study has 100.
     workers : int
         Processes; results do not depend on it.
     progress : callable
@@ -65,13 +68,13 @@ def reproduce(
     import pandas as pd
 
     thesis_rows(data, rows, data_path)  # refuse, download and cache before any process starts
-    jobs = [(data, rows, data_path, seed, rounds) for seed in seeds]
+    work = partial(_one_seed, data, rows, data_path, rounds, trees)
     records: dict[int, list[Record]] = {}
-    for job, found in each([[job] for job in jobs], _one_seed, workers):
+    for seed, found in each([[seed] for seed in seeds], work, workers):
         if isinstance(found, Died):
-            raise FederationError(f"the process of seed {job[3]} died (out of memory?); use fewer workers")
-        records[job[3]] = found
-        progress(len(records), len(jobs))
+            raise FederationError(f"the process of seed {seed} died (out of memory?); use fewer workers")
+        records[seed] = found
+        progress(len(records), len(seeds))
     return pd.DataFrame([record for seed in seeds for record in records[seed]])
 
 
@@ -97,8 +100,7 @@ def results_of(frame: pd.DataFrame, procedure: str, fault: str = "") -> list[Res
     return found
 
 
-def _one_seed(job: tuple[str, int, str, int, int]) -> list[Record]:
-    data, rows, data_path, seed, rounds = job
+def _one_seed(data: str, rows: int, data_path: str, rounds: int, trees: int, seed: int) -> list[Record]:
     table, name = _rows(data, rows, data_path)
     records: list[Record] = []
 
@@ -120,13 +122,12 @@ def _one_seed(job: tuple[str, int, str, int, int]) -> list[Record]:
 
     for split in RATIOS:
         for detector in DETECTORS:
-            note(
-                PUBLISHED, "", detector, split, published_rounds(table, detector, split, seed, rounds=rounds)
-            )
+            as_published = partial(published_rounds, table, detector, split, seed, trees=trees)
+            note(PUBLISHED, "", detector, split, as_published(rounds=rounds))
             federated = corrected_rounds(replace(thesis_preset(name, detector, split, seed), rounds=rounds))
             note(CORRECTED, "", detector, split, federated)
             for fault, faults, refits in _switches(rounds) if split == "uneven" else ():
-                once = published_rounds(table, detector, split, seed, faults, refits)
+                once = as_published(faults, refits)
                 note(PUBLISHED if faults != _only(fault) else CORRECTED, fault, detector, split, once)
         pooled = corrected_rounds(thesis_preset(name, "isolation-forest", split, seed, "pooled"))
         for procedure in (PUBLISHED, CORRECTED):
