@@ -17,6 +17,8 @@ from fedanomaly.core.errors import InvalidArrays
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
 
+_INT64, _UINT64 = np.dtype(np.int64), np.dtype(np.uint64)
+_LEAST, _MOST = np.minimum.reduce, np.maximum.reduce  # without the methods' wrapping
 _PLAIN_KINDS = "biufU"  # no objects, no void: nothing that needs a pickle
 
 
@@ -78,16 +80,19 @@ def _fits(have: tuple[int, ...], shape: tuple[int | None, ...]) -> bool:
 
 
 def _require_values(array: Array, name: str, low: float | None, high: float | None) -> None:
-    """Check finiteness and bounds on the extremes: a NaN anywhere is the minimum and the maximum."""
+    """Check finiteness and bounds, in one look at the values where one will do: all answers come by."""
     floating = array.dtype.kind == "f"
-    if floating or low is not None:
-        least = np.minimum.reduce(array, None)
-        if floating and not math.isfinite(least):
+    if low is None and high is None:
+        # the sum of squares is not finite either, unless it merely overflowed
+        if floating and not math.isfinite(np.vdot(array, array)) and not np.isfinite(array).all():
             raise InvalidArrays(f"array {name!r} holds values that are not finite")
-    if floating or high is not None:
-        most = np.maximum.reduce(array, None)
-        if floating and not math.isfinite(most):
-            raise InvalidArrays(f"array {name!r} holds values that are not finite")
+        return
+    counts = low == 0 and high is not None and high < 2**63 and array.dtype is _INT64
+    if counts and _MOST(array.view(_UINT64), None) <= high:  # negative numbers are the largest there
+        return
+    least, most = _LEAST(array, None), _MOST(array, None)  # a NaN anywhere is both
+    if floating and not (math.isfinite(least) and math.isfinite(most)):
+        raise InvalidArrays(f"array {name!r} holds values that are not finite")
     if low is not None and least < low:
         raise InvalidArrays(f"array {name!r} holds values below {low}")
     if high is not None and most > high:
