@@ -1,7 +1,8 @@
 """Rewrite the generated tables of the pages in docs/: ``python docs/generate.py``.
 
 A table stands between ``<!-- generated: NAME -->`` and ``<!-- end -->`` and comes from the registries,
-so that adding a component adds its row. A test holds the committed pages to what this script writes.
+so that adding a component adds its row; costs come from the committed results of the benchmark. A test
+holds the committed pages to what this script writes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 if str(PROJECT) not in sys.path:
     sys.path.insert(0, str(PROJECT))
 
+import pandas as pd  # noqa: E402
+
 from fedanomaly.data import registered as data_sets  # noqa: E402
 from fedanomaly.data.files import FileDataset  # noqa: E402
 from fedanomaly.detectors import aggregations_of  # noqa: E402
@@ -27,6 +30,8 @@ from fedanomaly.federation.strategies import registered as strategies  # noqa: E
 from fedanomaly.partition import registered as partitions  # noqa: E402
 from fedanomaly.prepare import BALANCERS, SCALINGS  # noqa: E402
 
+BENCHMARK = PROJECT / "results" / "reference" / "benchmark" / "benchmark.parquet"
+_SPENT = ("train_bytes_up", "train_bytes_down", "train_seconds")
 BLOCK = re.compile(r"<!-- generated: ([a-z-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
@@ -68,13 +73,31 @@ def aggregation_table() -> str:
     """Return every way to build a detector and what it reveals."""
     rows = []
     for name, cls in _own(detectors()).items():
-        rows += [[f"`{name}`", f"`{way}`", kind.title, kind.leaks] for way, kind in cls.aggregations.items()]
+        rows += [
+            [f"`{name}`", f"`{way}`", kind.title, kind.leaks, kind.source]
+            for way, kind in cls.aggregations.items()
+        ]
     common = aggregations_of(next(iter(_own(detectors()).values())))
     rows += [
-        ["every detector", f"`{way}`", common[way].title, common[way].leaks]
+        ["every detector", f"`{way}`", common[way].title, common[way].leaks, common[way].source]
         for way in ("score-mean", "score-min", "local", "pooled")
     ]
-    return table(["detector", "aggregation", "how it is built", "what leaves a client"], rows)
+    return table(["detector", "aggregation", "how it is built", "what leaves a client", "source"], rows)
+
+
+def cost_table() -> str:
+    """Return what every way to build a detector took in the benchmark: medians over all its runs."""
+    columns = ["detector", "aggregation", "clients", "rounds", *_SPENT, "status"]
+    runs = pd.read_parquet(BENCHMARK, columns=columns)
+    runs = runs[runs["status"] == "completed"]
+    runs = runs.assign(**{name: runs[name] / runs["clients"] for name in _SPENT})
+    rows = []
+    for (detector, way), part in runs.groupby(["detector", "aggregation"], sort=False):
+        up, down, seconds = (float(part[name].median()) for name in _SPENT)
+        rounds = str(part["rounds"].iloc[0])
+        sizes = [f"{size / 1e3:,.1f}" for size in (up, down)]
+        rows.append([f"`{detector}`", f"`{way}`", rounds, *sizes, f"{seconds * 1e3:,.1f}"])
+    return table(["detector", "aggregation", "rounds", "kB up", "kB down", "ms"], rows)
 
 
 def strategy_table() -> str:
@@ -143,6 +166,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "partitions": partition_table,
     "detectors": detector_table,
     "aggregations": aggregation_table,
+    "costs": cost_table,
     "strategies": strategy_table,
     "thresholds": threshold_table,
     "balancing": balancing_table,

@@ -172,6 +172,7 @@ class Count(Aggregation):
         "the same random trees everywhere, counts of rows summed: additive, can add, decay and unlearn rows"
     )
     leaks = "each feature's smallest and largest value (with arcsinh boxes also sums and sums of squares)"
+    source = "half-space trees (Tan et al. 2011) on random splits"
 
     detector: IsolationForest
 

@@ -173,6 +173,7 @@ class Exact(Aggregation):
         "smallest and largest values of some features in each node, over the client's own sampled rows; "
         "keyed hashes of rows that might be sampled, by which a guessed or shared row can be recognised"
     )
+    source = "Liu et al. 2008; bottom-k samples (Cohen and Kaplan 2007); the level-wise exchange is ours"
 
     detector: IsolationForest
 

@@ -92,6 +92,7 @@ class Recount(Aggregation):
     name = "recount"
     title = "the union's trees, then one sum: how many of all clients' rows fall into each leaf"
     leaks = "what union sends, then the number of all the client's rows in each leaf of all clients' trees"
+    source = "Liu et al. 2008; counts of all rows as in Tan et al. 2011"
 
     detector: IsolationForest
 

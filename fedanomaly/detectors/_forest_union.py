@@ -140,6 +140,7 @@ class Union(Aggregation):
     name = "union"
     title = "every client grows trees on its own rows, the forest is all of them"
     leaks = "split thresholds (values between a client's own) and the number of sampled rows in each leaf"
+    source = "Liu et al. 2008"
 
     detector: IsolationForest
 

@@ -106,6 +106,7 @@ class RffMean(Aggregation):
     name = "rff-mean"
     title = "additive mean of random Fourier features, one exchange"
     leaks = "sums over a client's rows of n_components cosines and sines; of all values and their squares"
+    source = "Rahimi and Recht 2007"
 
     detector: OneClassSVM
 
@@ -129,6 +130,7 @@ class RffHinge(RffMean):
     name = "rff-hinge"
     title = "nu-one-class SVM on random Fourier features, weights averaged"
     leaks = "what rff-mean sends, then after every round the client's own weights and rho"
+    source = "Rahimi and Recht 2007; McMahan et al. 2017"
     weights: ClassVar[bool] = True
 
     def setup(self) -> Sequence[Step]:

@@ -86,6 +86,7 @@ class Sample(Aggregation):
     name = "sample"
     title = "LOFs on samples of at most max_samples rows, mean log LOF (ships training rows)"
     leaks = "at most max_samples of a client's training rows, as they are"
+    source = "Breunig et al. 2000; Zimek et al. 2013"
     ships_rows = True
 
     detector: LocalOutlierFactor
@@ -168,6 +169,7 @@ class Exact(Aggregation):
     name = "exact"
     title = "LOF of all rows, neighbours searched by the clients (ships all rows; the upper bound)"
     leaks = "every training row, to the server and to every other client"
+    source = "Breunig et al. 2000"
     ships_rows = True
 
     detector: LocalOutlierFactor

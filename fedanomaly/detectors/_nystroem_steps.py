@@ -126,6 +126,7 @@ class NystromMean(Aggregation):
     name = "nystrom-mean"
     title = "additive mean embedding on synthetic Nyström landmarks (nu -> 1)"
     leaks = "sums over a client's rows: of the rows, their outer products and their kernel values"
+    source = "Williams and Seeger 2001; nu to 1 is a Parzen window (Schölkopf et al. 2001)"
 
     detector: OneClassSVM
 
@@ -149,6 +150,7 @@ class NystromHinge(Aggregation):
     name = "nystrom-hinge"
     title = "nu-one-class SVM on synthetic Nyström landmarks, weights averaged by any Flower strategy"
     leaks = "what nystrom-mean sends, then after every round the client's own weights and rho"
+    source = "Schölkopf et al. 2001; subgradients averaged (Lacoste-Julien et al. 2012); McMahan et al. 2017"
     weights: ClassVar[bool] = True
 
     detector: OneClassSVM
@@ -175,6 +177,7 @@ class Sgd(Aggregation):
         "sums over a client's rows: of the rows and their outer products; then after every round the "
         "client's own weights and rho"
     )
+    source = "scikit-learn's SGDOneClassSVM; McMahan et al. 2017"
     weights: ClassVar[bool] = True
 
     detector: OneClassSVM

@@ -70,6 +70,7 @@ class Prototypes(Aggregation):
     name = "prototypes"
     title = "one LOF a client over its k-means centroids, mean log LOF"
     leaks = "means of groups of at least min_cluster_size rows, and the group sizes; no proof of privacy"
+    source = "Breunig et al. 2000; k-means at the clients: Dennis et al. 2021"
 
     detector: LocalOutlierFactor
 

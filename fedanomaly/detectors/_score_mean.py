@@ -72,6 +72,7 @@ class ScoreMean(Aggregation):
         "each client's own model (for lof and one-class-svm: training rows as they are), and median and "
         "interquartile range of its scores on its training rows"
     )
+    source = "Aggarwal and Sathe 2017; Guha et al. 2019"
     combine: ClassVar[str] = "mean"
 
     def __init__(self, detector: Detector) -> None:

@@ -142,6 +142,7 @@ class Stacked(Aggregation):
         "what each member's own aggregation sends, sums of the members' scores, numbers of labels, and "
         "after every round the client's own weights of the head"
     )
+    source = "Wolpert 1992; Chawla et al. 2002; McMahan et al. 2017"
     weights: ClassVar[bool] = True
 
     detector: Stacking

@@ -79,6 +79,7 @@ class SvMerge(Aggregation):
     name = "sv-merge"
     title = "one exact one-class SVM on all clients' support vectors (ships training rows; a baseline)"
     leaks = "support vectors: at least the share nu of a client's training rows, as they are"
+    source = "Graf et al. 2004"
     ships_rows = True
 
     detector: OneClassSVM

@@ -72,6 +72,7 @@ class ScoreEnsemble(Aggregation):
     name = "score-ensemble"
     title = "each client's exact one-class SVM, standardised scores averaged (ships training rows)"
     leaks = "support vectors: at least the share nu of a client's training rows, as they are"
+    source = "Schölkopf et al. 2001; one machine a client: one-shot federated learning (Guha et al. 2019)"
     ships_rows = True
 
     detector: OneClassSVM

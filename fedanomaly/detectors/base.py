@@ -95,6 +95,7 @@ class Aggregation(ABC):
     name: ClassVar[str]
     title: ClassVar[str]  # one line for the docs' table
     leaks: ClassVar[str]  # one sentence: what leaves a client besides counts
+    source: ClassVar[str] = ""  # where it comes from: author and year, for the docs' table
     ships_rows: bool = False  # training rows themselves leave the client
     weights: ClassVar[bool] = False  # its rounds are weights that any Flower strategy can average
     personal: ClassVar[bool] = False  # every client keeps a model and a threshold of its own

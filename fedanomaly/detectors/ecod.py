@@ -23,6 +23,7 @@ class TailSum(Sum):
 
     title = "integer counts in bins that are fine in the tails, found in four exchanges, summed"
     leaks = "sums over a client's rows: how many lie in each bin of each feature, in the tails down to one"
+    source = "Li et al. 2022"
 
     detector: ECOD
 

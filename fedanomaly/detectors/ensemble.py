@@ -42,6 +42,7 @@ class MembersWay(Aggregation):
     name = "members"
     title = "every member in its own best way, then histograms of the members' scores, summed"
     leaks = "what each member's own aggregation sends, and histograms and products of the members' scores"
+    source = "Aggarwal and Sathe 2017"
 
     detector: Ensemble
 

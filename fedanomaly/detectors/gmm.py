@@ -86,6 +86,7 @@ class ExpectationSum(Sum):
 
     title = "expectation maximisation, one step a round, from summed sufficient statistics"
     leaks = "sums over a client's rows, every round: of the rows and their products, weighted by component"
+    source = "Dempster et al. 1977"
     iterative = True
 
     detector: GMM

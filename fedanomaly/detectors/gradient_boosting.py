@@ -91,6 +91,7 @@ class Bagging(Aggregation):
     name = "bagging"
     title = "every client boosts the common model on its own rows; the server averages the new trees"
     leaks = "split thresholds and leaf values of trees grown on a client's own rows and labels"
+    source = "Chen and Guestrin 2016; Flower's FedXgbBagging"
 
     detector: GradientBoosting
 

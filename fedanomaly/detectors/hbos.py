@@ -23,6 +23,7 @@ class HistogramSum(Sum):
 
     title = "federated ranges, then integer counts in equally wide bins, summed"
     leaks = "sums over a client's rows: how many lie in each bin of each feature, closely around the extremes"
+    source = "Goldstein and Dengel 2012"
 
     detector: HBOS
 

@@ -28,6 +28,7 @@ class QuartileSum(Sum):
 
     title = "quartiles by integer counts that close in on them in five exchanges, summed"
     leaks = "sums over a client's rows: how many lie in each bin of each feature, closely around 8 quantiles"
+    source = "Tukey 1977"
 
     detector: IQR
 

@@ -72,6 +72,7 @@ class AveragedWeights(Aggregation):
     name = "fedavg"
     title = "logistic regression by averaged weights; any Flower strategy's name instead of fedavg"
     leaks = "numbers of normal and anomalous rows, then after every round the client's own weights"
+    source = "McMahan et al. 2017"
     weights: ClassVar[bool] = True
 
     detector: LogisticRegression

@@ -23,6 +23,7 @@ class CovarianceSum(Sum):
 
     title = "mean and covariance from two sums"
     leaks = "sums over a client's rows: of the rows, and of products of their deviations from the common mean"
+    source = "Mahalanobis 1936; pairwise sums (Chan et al. 1983)"
 
     detector: Mahalanobis
 

@@ -24,6 +24,7 @@ class ComponentsSum(Sum):
 
     title = "principal components of the covariance from two sums"
     leaks = "sums over a client's rows: of the rows, and of products of their deviations from the common mean"
+    source = "Jackson and Mudholkar 1979; Yue and Qin 2001"
 
     detector: PCA
 

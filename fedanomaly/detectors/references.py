@@ -34,6 +34,7 @@ class Local(Aggregation):
     name = "local"
     title = "every client fits alone and keeps its own model (the lower reference)"
     leaks = "each client's own model, which the server keeps for it (of lof and one-class-svm: training rows)"
+    source = "the lower reference of every study"
     personal = True
 
     def __init__(self, detector: Detector) -> None:
@@ -97,6 +98,7 @@ class Pooled(Aggregation):
     name = "pooled"
     title = "all rows travel to the server, which fits there (the upper reference, not private)"
     leaks = "every training row"
+    source = "the upper reference of every study"
     ships_rows = True
 
     def round(self, server_round: int, rounds: int) -> Sequence[Step]:

@@ -23,6 +23,7 @@ class VarianceSum(Sum):
 
     title = "mean and variance of each feature from two sums"
     leaks = "sums over a client's rows: of each feature, and of its squared deviations from the common mean"
+    source = "Grubbs 1969"
 
     def steps(self) -> Sequence[AdditiveStep]:
         """Sum the rows, then their squared deviations."""
