@@ -7,24 +7,33 @@ from pathlib import Path
 
 from rich.console import Console
 
+from fedanomaly.core.errors import UserError
+
 MOST_SHOWN = 60  # lines of a table of means
 
 
 def add_study(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``study``."""
     parser.add_argument("file", metavar="studies/NAME.toml", help="what to run")
-    parser.add_argument("--out", metavar="FILE.parquet", help="results/studies/NAME.parquet")
+    parser.add_argument("--out", metavar="FOLDER", help="results/studies/NAME")
     _add_workers(parser)
 
 
 def study_command(options: argparse.Namespace, console: Console) -> int:
-    """Run ``study``: print each combination's means, unless there are too many to read."""
+    """Run ``study``, or what is left of it, and write its page.
+
+    Prints each combination's means, unless there are too many to read.
+    """
     from fedanomaly.evaluation.markdown import table
     from fedanomaly.experiment.grid_view import GridView
     from fedanomaly.experiment.studies import read_study, run_study, summary
+    from fedanomaly.experiment.study_report import write_study_report
 
     study = read_study(Path(options.file))
-    out = Path(options.out or Path("results") / "studies" / f"{study.name}.parquet")
+    folder = Path(options.out or Path("results") / "studies" / study.name)
+    if folder.suffix == ".parquet":
+        raise UserError(f"--out of a study is a folder, got {folder}")
+    out = folder / f"{study.name}.parquet"
     with GridView(console, study.title) as view:
         frame = run_study(study, out, workers=options.workers, view=view)
     means = summary(study, frame, ("average_precision", "auroc", "f1"))
@@ -32,6 +41,8 @@ def study_command(options: argparse.Namespace, console: Console) -> int:
         _say(console, "after the last round, over all clients: mean over the seeds [95 % interval]")
         _say(console, table(list(means[0]), [list(row.values()) for row in means]))
     _say(console, f"{len(frame):,} rows: {out}")
+    for path in write_study_report(study, frame, folder):
+        _say(console, f"written: {path}")
     return 0
 
 

@@ -13,6 +13,7 @@ from fedanomaly.core.errors import UserError
 from fedanomaly.evaluation import mean_interval
 from fedanomaly.experiment.cell import KEEP
 from fedanomaly.experiment.grid import View, run_grid
+from fedanomaly.experiment.study_sections import Picture, TableSection, read_pictures, read_tables
 from fedanomaly.federation.config import RunConfig
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Study:
         Each combination is run with each.
     keep : {"final", "rounds", "clients"}
         Rows a cell leaves, see :data:`fedanomaly.experiment.cell.KEEP`.
+    tables, pictures : tuple
+        What is shown of it, see :func:`fedanomaly.experiment.study_report.write_study_report`.
 
     Examples
     --------
@@ -54,6 +57,8 @@ class Study:
     grids: tuple[Mapping[str, Sequence[Any]], ...]
     seeds: tuple[int, ...]
     keep: str = "final"
+    tables: tuple[TableSection, ...] = ()
+    pictures: tuple[Picture, ...] = ()
 
     def cells(self) -> list[RunConfig]:
         """Return every configuration of the study, seeds innermost; :class:`UserError` for a bad one."""
@@ -75,7 +80,8 @@ def read_study(path: Path) -> Study:
     """Read a study's file.
 
     The file holds ``title`` (optional), ``seeds`` (a number of seeds, from 0, or a list of them),
-    ``keep`` (optional), a table ``[base]`` and a table ``[grid]``, or several ``[[grid]]``.
+    ``keep`` (optional), a table ``[base]``, a table ``[grid]`` or several ``[[grid]]``, and what is shown
+    of it, any number of ``[[table]]`` and ``[[picture]]``.
 
     Raises
     ------
@@ -88,8 +94,11 @@ def read_study(path: Path) -> Study:
         raise UserError(f"the study {path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is no TOML file: {error}") from None
-    if unknown := sorted(set(content) - {"title", "seeds", "keep", "base", "grid"}):
-        raise UserError(f"{path}: a study has title, seeds, keep, [base] and [grid], not {unknown[0]!r}")
+    if unknown := sorted(set(content) - {"title", "seeds", "keep", "base", "grid", "table", "picture"}):
+        raise UserError(
+            f"{path}: a study has title, seeds, keep, [base], [grid], [[table]] and [[picture]], "
+            f"not {unknown[0]!r}"
+        )
     base, grids = content.get("base", {}), content.get("grid", {})
     grids = grids if isinstance(grids, list) else [grids]
     if not isinstance(base, dict) or not all(isinstance(grid, dict) for grid in grids):
@@ -104,8 +113,16 @@ def read_study(path: Path) -> Study:
     keep = content.get("keep", "final")
     if keep not in KEEP:
         raise UserError(f"{path}: keep must be one of {', '.join(KEEP)}, got {keep!r}")
-    title = str(content.get("title", path.stem))
-    return Study(path.stem, title, base, tuple(grids), _seeds(path, content.get("seeds", 10)), keep)
+    return Study(
+        path.stem,
+        str(content.get("title", path.stem)),
+        base,
+        tuple(grids),
+        _seeds(path, content.get("seeds", 10)),
+        keep,
+        read_tables(content.get("table", []), str(path)),
+        read_pictures(content.get("picture", []), str(path)),
+    )
 
 
 def run_study(

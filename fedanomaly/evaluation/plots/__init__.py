@@ -16,6 +16,7 @@ from fedanomaly.evaluation.plots.exploration import (
 )
 from fedanomaly.evaluation.plots.heat_map import heat_map
 from fedanomaly.evaluation.plots.interval_curves import interval_curves
+from fedanomaly.evaluation.plots.interval_points import interval_points
 from fedanomaly.evaluation.plots.rounds import metrics_per_round
 from fedanomaly.evaluation.plots.scores import score_distributions
 
@@ -33,6 +34,7 @@ __all__ = [
     "heat_map",
     "hourly_rhythm",
     "interval_curves",
+    "interval_points",
     "metrics_per_round",
     "projection",
     "score_distributions",

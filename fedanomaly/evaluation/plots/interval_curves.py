@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-_MARKERS = "osD^v"
+_MARKERS = "osD^vPXh"
+_MOST_TICKS = 8
 
 
 def interval_curves(
@@ -24,6 +26,8 @@ def interval_curves(
     ylabel: str,
     title: str = "",
     logarithmic: bool = False,
+    log_y: bool = False,
+    own_y: bool = False,
 ) -> Path:
     """Draw a panel for each ``panel``, in it a line with its interval for each ``line``.
 
@@ -36,8 +40,10 @@ def interval_curves(
         Where the PNG goes.
     xlabel, ylabel, title : str
         Of all panels.
-    logarithmic : bool, default=False
-        Whether x grows by factors.
+    logarithmic, log_y : bool, default=False
+        Whether x, or y, grows by factors.
+    own_y : bool, default=False
+        Whether each panel is a question of its own, named by its title, with an axis of its own.
 
     Returns
     -------
@@ -48,23 +54,25 @@ def interval_curves(
     lines = list(dict.fromkeys(points["line"]))
     columns = 2 if len(panels) in (2, 4) else min(3, max(1, len(panels)))
     rows = -(-max(1, len(panels)) // columns)
-    top = float(np.nanmax([*points["high"], *points["mean"], 0.0]))
-    with picture(path, (3.9 * columns + 0.4, 3.1 * rows + 0.9), columns, rows, sharey=True) as (figure, axes):
+    size = (3.9 * columns + 0.4, 3.1 * rows + 0.9)
+    with picture(path, size, columns, rows, sharey=not own_y) as (figure, axes):
         for place, one in enumerate(axes):
             if place >= len(panels):
                 one.set_axis_off()
                 continue
-            one.set_title(panels[place], fontsize=10.5)
-            _panel(one, points[points["panel"] == panels[place]], lines, logarithmic)
-            one.set_ylim(0, min(1.02, 1.05 * top) if top > 0 else 1.0)
-            if place % columns == 0:
+            one.set_title(fill(panels[place], 44), fontsize=10.5)
+            own = points[points["panel"] == panels[place]]
+            _panel(one, own, lines, logarithmic)
+            _scale_y(one, own if own_y else points, log_y)
+            if place % columns == 0 and not own_y:
                 one.set_ylabel(ylabel)
             if place + columns >= len(panels):
                 one.set_xlabel(xlabel)
         handles = {h.get_label(): h for one in axes for h in one.get_legend_handles_labels()[0]}
         shown = [handles[line] for line in lines if line in handles]
         if len(shown) > 1:
-            figure.legend(handles=shown, loc="outside lower center", ncols=min(4, len(shown)))
+            room = int(size[0] / (0.75 + 0.078 * max(map(len, lines))))
+            figure.legend(handles=shown, loc="outside lower center", ncols=max(1, min(room, len(shown))))
         if title:
             figure.suptitle(title, x=0.01, ha="left")
     return path
@@ -91,12 +99,34 @@ def _panel(axes: Axes, points: pd.DataFrame, lines: list[str], logarithmic: bool
         if not inside.all():
             error = np.abs(np.array([mean - low, high - mean]))[:, ~inside]
             axes.errorbar(x[~inside], mean[~inside], error, capsize=3, **{**look, "linestyle": ""})
-    labels = [f"{x:g}" for x in finite]
-    ticks = list(finite)
+    if len(finite) > _MOST_TICKS and not logarithmic and np.isfinite(points["x"]).all():
+        return None  # the usual ticks are fewer
+    ticks = list(finite[:: -(-len(finite) // _MOST_TICKS)])
+    labels = [_short(x) for x in ticks]
     if not np.isfinite(points["x"]).all():
         ticks, labels = [*ticks, beyond], [*labels, "none"]
     axes.set_xticks(ticks, labels)
     return None
+
+
+def _scale_y(axes: Axes, points: pd.DataFrame, logarithmic: bool) -> None:
+    """Show all means and intervals; rates from 0, what grows by factors from its smallest mean."""
+    means = points["mean"].dropna()
+    top = float(np.nanmax([*points["high"], *means, 0.0]))
+    if logarithmic and (means > 0).any():
+        axes.set_yscale("log")
+        axes.set_ylim(float(means[means > 0].min()) / 2, 2 * top)
+    else:
+        largest = 1.02 if means.max() <= 1 else np.inf  # a rate: an interval may pass 1, its axis not
+        axes.set_ylim(0, min(largest, 1.05 * top) if top > 0 else 1.0)
+
+
+def _short(x: float) -> str:
+    """Return a number in a few letters: 6.4M, 10k, 0.05."""
+    for factor, letter in ((1e6, "M"), (1e3, "k")):
+        if x >= 10 * factor or (x >= factor and x % factor == 0) or (factor == 1e6 and x >= factor):
+            return f"{x / factor:.3g}{letter}"
+    return f"{x:g}"
 
 
 def _beyond(finite: list[float], logarithmic: bool) -> float:

@@ -23,6 +23,9 @@ LINES: tuple[dict[str, Any], ...] = (
     {"color": GREEN, "linestyle": "-.", "linewidth": 1.9},
     {"color": BLACK, "linestyle": ":", "linewidth": 1.9},
     {"color": "#AA4499", "linestyle": (0, (6, 1.5, 1, 1.5, 1, 1.5)), "linewidth": 1.7},
+    {"color": "#56B4E9", "linestyle": "-", "linewidth": 1.4},
+    {"color": "#8C6D00", "linestyle": (0, (5, 3)), "linewidth": 1.4},
+    {"color": GREY, "linestyle": (0, (1, 2.5)), "linewidth": 1.9},
 )
 
 _STYLE: Any = {  # matplotlib types each key; a dict of str does not fit
