@@ -44,13 +44,15 @@ class Detector(OutlierMixin, BaseEstimator, ABC):  # type: ignore[misc]
     exact_rows: ClassVar[int | None] = None
     """Most rows ``fit`` may be given as a reference; above that a keyed sample is taken, and said."""
 
-    holds_rows: ClassVar[bool] = False
-    """A fitted model's arrays hold training rows as they are (support vectors, neighbours)."""
-
     aggregations: ClassVar[dict[str, type[Aggregation]]]
     """Federated ways to build it, best first. ``score-mean``, ``local``, ... exist for every detector."""
 
     offset_: float
+
+    @property
+    def holds_rows(self) -> bool:
+        """Whether a fitted model's arrays hold training rows as they are (support vectors, neighbours)."""
+        return False
 
     @abstractmethod
     def fit(self, X: npt.ArrayLike, y: npt.ArrayLike | None = None) -> Self:

@@ -139,6 +139,11 @@ class Ensemble(Detector):
         self.contamination = contamination
         self.random_state = random_state
 
+    @property
+    def holds_rows(self) -> bool:
+        """Whether a member's model, as ``fit`` makes it, holds training rows as they are."""
+        return any(member.holds_rows for member in self._unfitted().values())
+
     def fit(self, X: npt.ArrayLike, y: npt.ArrayLike | None = None) -> Self:
         """Fit every member on at least 2 rows of shape (n_samples, n_features); ``y`` is ignored.
 

@@ -14,7 +14,7 @@ from fedanomaly.core.arrays import Arrays, digest, load_arrays, save_arrays, und
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.keyed import Turn, keyed_generator
 from fedanomaly.core.steps import AdditiveStep, CollectStep
-from fedanomaly.detectors import DETECTORS, Ensemble
+from fedanomaly.detectors import DETECTORS, Ensemble, Stacking
 from fedanomaly.detectors._members import MEMBERS, names_of
 from fedanomaly.detectors._prefixed import Part
 from fedanomaly.detectors._score_statistics import ScoreMoments, ScoreTable, ScoreTables
@@ -255,3 +255,9 @@ def test_state_of_a_member_is_its_own() -> None:
         inner = part.state(state)
         assert not any(name.startswith("member/") for name in inner)
         assert set(under_prefix(state, part.prefix)) | {"rows", "features"} == set(inner)
+
+
+@pytest.mark.parametrize("kind", [Ensemble, Stacking])
+def test_an_ensemble_whose_member_holds_rows_says_so(kind: Any) -> None:
+    assert kind(members="isolation-forest+lof").holds_rows
+    assert not kind(members="isolation-forest+hbos").holds_rows
