@@ -1,6 +1,6 @@
 """Many small clients in one machine: the local engine beside a bare loop, Flower with Ray, and pfl-research.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.simulation [--clients 1000] [--peer-clients 200] [--memory 10000]
+    OMP_NUM_THREADS=1 python -m benchmarks.simulation [--clients 1000] [--rows 50] [--peer-clients 200] [--memory 10000]
 
 All sides do the same client work on the same rows, in one run, turn by turn; each figure is the least of
 several turns. A client-round is what one client does in one round: the steps of the round (for
@@ -9,7 +9,7 @@ loop calls the verbs and adds the answers up, and nothing else: it checks no ans
 client, and cannot lose a client. One process is compared in CPU seconds, several in seconds.
 
 Ray and pfl-research (``pip install -r benchmarks/requirements-peers.txt``) are left out, by name, where
-they are not installed. ``--memory N`` forks a process that runs N clients and prints its peak memory.
+they are not installed, and by ``--peer-clients 0``. ``--memory N`` forks a process that runs N clients and prints its peak memory.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ ROWS = 50
 Row = tuple[str, float, str, float]
 
 
-def workloads(clients: int) -> dict[str, RunConfig]:
-    """Return what the clients do: sums of one round; a few trees; weights for FedAvg."""
+def workloads(clients: int, rows: int = ROWS) -> dict[str, RunConfig]:
+    """Return what clients with so many rows do: sums of one round; a few trees; weights for FedAvg."""
     common = {
         "data": "synthetic",
-        "rows": clients * ROWS,
+        "rows": clients * rows,
         "clients": clients,
         "partition": "iid",
         "references": False,
@@ -149,10 +149,12 @@ def turns(sides: Iterable[Callable[[], tuple[float, ...]]], repeats: int) -> lis
     return [tuple(min(column) for column in zip(*side, strict=True)) for side in zip(*figures, strict=True)]
 
 
-def measure(clients: int = 1000, peer_clients: int = 200, repeats: int = 5) -> list[Row]:
+def measure(
+    clients: int = 1000, peer_clients: int = 200, repeats: int = 5, client_rows: int = ROWS
+) -> list[Row]:
     """Return (what, our seconds, peer, the peer's seconds), seconds a client-round."""
     rows: list[Row] = []
-    for name, config in workloads(clients).items():
+    for name, config in workloads(clients, client_rows).items():
         _, _, alone = engine(config)
         _, _, together = engine(config, workers=2)
         if alone != together:
@@ -171,7 +173,7 @@ def measure(clients: int = 1000, peer_clients: int = 200, repeats: int = 5) -> l
         rows.append((f"{name}: one process", one / each, "bare loop", loop / each))
         rows.append((f"{name}: two workers", two / each, "one process", one / each))
         rows.append((f"{name}: two bare loops at once", pair / each, "one bare loop", loop / each))
-    for name, config in workloads(peer_clients).items():
+    for name, config in workloads(peer_clients, client_rows).items() if peer_clients else ():
         rows += against_peers(name, config, peer_clients * config.rounds)
     return rows
 
@@ -212,6 +214,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=1000)
     parser.add_argument("--peer-clients", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=ROWS, help="rows a client")
     parser.add_argument("--memory", type=int, default=0, metavar="CLIENTS", help="only measure peak memory")
     options = parser.parse_args()
     if options.memory:
@@ -222,7 +225,9 @@ def main() -> None:
         if find_spec(package) is None:
             print(f"{package} is not installed: left out", file=sys.stderr)
     print(f"{'seconds a client-round':36}{'ours':>12}{'peer':>12}{'peer / ours':>13}")
-    for what, ours, peer, theirs in measure(options.clients, options.peer_clients, options.repeats):
+    for what, ours, peer, theirs in measure(
+        options.clients, options.peer_clients, options.repeats, options.rows
+    ):
         print(f"{what:36}{ours * 1e6:9.0f} us{theirs * 1e6:9.0f} us{theirs / ours:12.2f}x  {peer}")
 
 
