@@ -1,6 +1,7 @@
 """Many small clients in one machine: the local engine beside a bare loop, Flower with Ray, and pfl-research.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.simulation [--clients 1000] [--rows 50] [--peer-clients 200] [--memory 10000]
+    OMP_NUM_THREADS=1 python -m benchmarks.simulation [--clients 1000] [--rows 50] [--peer-clients 200]
+    python -m benchmarks.simulation --memory 10000
 
 All sides do the same client work on the same rows, in one run, turn by turn; each figure is the least of
 several turns. A client-round is what one client does in one round: the steps of the round (for
@@ -9,7 +10,8 @@ loop calls the verbs and adds the answers up, and nothing else: it checks no ans
 client, and cannot lose a client. One process is compared in CPU seconds, several in seconds.
 
 Ray and pfl-research (``pip install -r benchmarks/requirements-peers.txt``) are left out, by name, where
-they are not installed, and by ``--peer-clients 0``. ``--memory N`` forks a process that runs N clients and prints its peak memory.
+they are not installed, and by ``--peer-clients 0``. ``--memory N`` forks a process that runs N clients and
+prints its peak memory.
 """
 
 from __future__ import annotations
