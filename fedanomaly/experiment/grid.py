@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fedanomaly.core.errors import UserError
 from fedanomaly.core.keyed import keyed_generator
 from fedanomaly.experiment.cell import KEEP, Outcome, outcome_of
 from fedanomaly.experiment.journal import Finished, Journal, configuration_of
 from fedanomaly.experiment.provenance import provenance
-from fedanomaly.experiment.workers import Died, each
+from fedanomaly.experiment.workers import Died, Executor, Processes, available_processors
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.layout import layout_key
 from fedanomaly.federation.plan import make_plan, resolved
@@ -37,20 +36,13 @@ class View(Protocol):
         """One more cell is finished; ``error`` is empty unless it failed."""
 
 
-@dataclass(frozen=True)
-class _Numbered:
-    """A cell on its way to a worker and back."""
-
-    key: str
-    config: RunConfig
-
-
 def run_grid(
     configs: Iterable[RunConfig],
     out: Path,
     *,
     keep: str = "final",
     workers: int | None = None,
+    executor: Executor | None = None,
     view: View | None = None,
 ) -> pd.DataFrame:
     """Run every configuration on the local engine and return all figures as one tidy frame.
@@ -66,6 +58,8 @@ def run_grid(
         Rows a cell leaves, see :data:`fedanomaly.experiment.cell.KEEP`.
     workers : int, optional
         Processes; default: as many as this process may use processors.
+    executor : Executor, optional
+        Who does the work, instead of processes on this machine.
     view : View, optional
         Told of every finished cell.
 
@@ -86,7 +80,7 @@ def run_grid(
     Notes
     -----
     Repeated on the same code and environment, all columns but
-    :data:`~fedanomaly.experiment.cell.MEASURED` are equal to the bit, whatever ``workers``.
+    :data:`~fedanomaly.experiment.cell.MEASURED` are equal to the bit, whoever does the work.
     Cells that the file holds already, run by the same code on the same packages, are taken over;
     those of other code are run again, and so are failed ones.
     """
@@ -113,16 +107,18 @@ def run_grid(
                 f"{out} holds {lost} finished cells that are not asked for now and would be lost; "
                 "choose another --out, or delete it"
             )
-        left = [_Numbered(key, config) for key, config in cells.items() if key not in current]
+        left = {key: config for key, config in cells.items() if key not in current}
         outdated = sum(not done.outcome.error for done in journal.finished.values()) - len(current)
         if view:
             view.started(len(cells), len(current), outdated)
-        _warm_up(left)
-        for cell, result in each(_groups(left), partial(_work, keep), min(workers, max(1, len(left)))):
-            outcome = Outcome(error=WORKER_DIED) if isinstance(result, Died) else result
-            journal.append(cell.key, Finished(outcome, here))
+        executor = executor or Processes(min(workers, max(1, len(left))))
+        if executor.forks:
+            _warm_up(left.values())
+        for task, result in executor.each(_groups(left), partial(_work, keep)):
+            outcome = Outcome(error=WORKER_DIED) if isinstance(result, Died) else Outcome(**result)
+            journal.append(task["cell"], Finished(outcome, here))
             if view:
-                view.done(cell.config, outcome.error)
+                view.done(cells[task["cell"]], outcome.error)
         if not journal.complete:
             journal.write(cells, here.details)
     return load_grid(out)
@@ -143,39 +139,36 @@ def key_of(config: RunConfig, keep: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def available_processors() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _as_cell(config: RunConfig) -> RunConfig:
     """Return the cell with all defaults spelled out; raise :class:`UserError` if it is impossible."""
     return replace(resolved(config), references=False, out="", name="")
 
 
-def _warm_up(cells: Sequence[_Numbered]) -> None:
+def _warm_up(configs: Iterable[RunConfig]) -> None:
     """Load the compiled kernels that the cells need: forked workers find them, and no cell is charged."""
     for detector, aggregation in dict.fromkeys(
-        (cell.config.detector, cell.config.aggregation)
-        for cell in cells
-        if make_plan(cell.config).detector.compiled
+        (config.detector, config.aggregation) for config in configs if make_plan(config).detector.compiled
     ):
         tiny = RunConfig(data="wdbc", partition="iid", clients=3, rounds=1)
         outcome_of(replace(tiny, detector=detector, aggregation=aggregation))
 
 
-def _work(keep: str, cell: _Numbered) -> Outcome:
-    return outcome_of(cell.config, keep)
+Task = dict[str, Any]  # a cell on its way to a worker, as JSON can say it
 
 
-def _groups(cells: Sequence[_Numbered]) -> list[list[_Numbered]]:
+def _work(keep: str, task: Task) -> dict[str, Any]:
+    return asdict(outcome_of(RunConfig.from_mapping({**task["options"], "references": False}), keep))
+
+
+def _groups(cells: Mapping[str, RunConfig]) -> list[list[Task]]:
     """Return the cells that share a table, a partition and folds together, the groups in keyed order.
 
     Large tables then lie anywhere, not at the end: the time left is told rightly from the first minute on.
     """
-    groups: dict[object, list[_Numbered]] = {}
-    for cell in cells:
-        groups.setdefault(layout_key(cell.config), []).append(cell)
+    groups: dict[object, list[Task]] = {}
+    for key, config in cells.items():
+        task = {"cell": key, "options": configuration_of(config)}
+        groups.setdefault(layout_key(config), []).append(task)
     order = keyed_generator(0, "grid").permutation(len(groups))
     ordered = list(groups.values())
     return [ordered[place] for place in order]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -11,48 +12,77 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped, unused-ignore]
 
 Task = TypeVar("Task")
-Result = TypeVar("Result")
+Work = Callable[[Task], Any]
+"""Does one task; must not raise. Task and result are what JSON can say: no pickle crosses a border."""
 
 
 class Died:
     """In place of a result: the process that worked on the task is gone (killed, or out of memory)."""
 
 
-def each(
-    groups: Sequence[Sequence[Task]], work: Callable[[Task], Result], workers: int
-) -> Iterator[tuple[Task, Result | Died]]:
-    """Do every task and yield it with its result, in the order in which they finish.
+class Executor(Protocol):
+    """Who does the tasks: processes on this machine, or a cluster."""
 
-    Parameters
+    forks: ClassVar[bool]
+    """Whether tasks are done in this process or forks of it, and so find what it has loaded."""
+
+    def each(self, groups: Sequence[Sequence[Task]], work: Work[Task]) -> Iterator[tuple[Task, Any | Died]]:
+        """Do every task and yield it with its result, in the order in which they finish.
+
+        Parameters
+        ----------
+        groups : sequence of sequences
+            Tasks that are best done by one process, one after the other, for the caches it then has.
+        work : callable
+            Does one task; must not raise, and must be picklable where processes are not forked.
+
+        Notes
+        -----
+        One thread a task, so that results do not depend on who does it.
+        """
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Processes on this machine.
+
+    Attributes
     ----------
-    groups : sequence of sequences
-        Tasks that are best done by one process, one after the other, for the caches it then has.
-    work : callable
-        Does one task; must not raise, and must be picklable where processes are not forked.
     workers : int
-        Processes; with 1 the work is done in this one.
+        How many; with 1 the work is done in this one.
 
     Notes
     -----
-    One thread a process, so that results do not depend on how many there are. Workers are forked
-    on Linux: compiled kernels and data that the caller has loaded are shared, not loaded again.
+    Workers are forked on Linux: compiled kernels and data that the caller has loaded are shared, not
+    loaded again. A process that is ahead takes tasks from the longest group.
     """
-    if workers <= 1:
-        with threadpool_limits(limits=1):
-            for group in groups:
-                for task in group:
-                    yield task, work(task)
-        return
-    team = _Team(groups, work, workers)
-    try:
-        yield from team.results()
-    finally:
-        team.dismiss()
+
+    forks: ClassVar[bool] = True
+    workers: int = 1
+
+    def each(self, groups: Sequence[Sequence[Task]], work: Work[Task]) -> Iterator[tuple[Task, Any | Died]]:
+        """See :class:`Executor`."""
+        if self.workers <= 1:
+            with threadpool_limits(limits=1):
+                for group in groups:
+                    for task in group:
+                        yield task, work(task)
+            return
+        team = _Team(groups, work, self.workers)
+        try:
+            yield from team.results()
+        finally:
+            team.dismiss()
+
+
+def available_processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(eq=False)
@@ -63,10 +93,8 @@ class _Worker(Generic[Task]):
     task: Task | None = None
 
 
-class _Team(Generic[Task, Result]):
-    def __init__(
-        self, groups: Sequence[Sequence[Task]], work: Callable[[Task], Result], workers: int
-    ) -> None:
+class _Team(Generic[Task]):
+    def __init__(self, groups: Sequence[Sequence[Task]], work: Work[Task], workers: int) -> None:
         self.context: Any = get_context("fork" if sys.platform == "linux" else "spawn")
         self.waiting = deque(deque(group) for group in groups if group)
         self.work = work
@@ -74,7 +102,7 @@ class _Team(Generic[Task, Result]):
         for _ in range(min(workers, sum(map(len, self.waiting)))):
             self._hire(deque())
 
-    def results(self) -> Iterator[tuple[Task, Result | Died]]:
+    def results(self) -> Iterator[tuple[Task, Any | Died]]:
         for worker in list(self.members):
             self._give(worker)
         while busy := {worker.line: worker for worker in self.members if worker.task is not None}:
@@ -82,9 +110,9 @@ class _Team(Generic[Task, Result]):
                 worker = busy[line]  # type: ignore[index]
                 task = worker.task
                 assert task is not None
-                result: Result | Died
+                result: Any | Died
                 try:
-                    result = worker.line.recv()
+                    result = json.loads(worker.line.recv_bytes())
                 except (EOFError, OSError):
                     result = Died()
                     self._dismiss(worker)
@@ -125,12 +153,12 @@ class _Team(Generic[Task, Result]):
             worker.task = longest.pop()
         if worker.task is not None:
             try:
-                worker.line.send(worker.task)
+                worker.line.send_bytes(json.dumps(worker.task).encode())
             except OSError:  # it died between two tasks: seen when its result is read
                 return
 
 
-def _serve(line: Connection, inherited: list[Connection], work: Callable[[Any], Any]) -> None:
+def _serve(line: Connection, inherited: list[Connection], work: Work[Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all: the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for other in inherited:
@@ -142,6 +170,6 @@ def _serve(line: Connection, inherited: list[Connection], work: Callable[[Any], 
                 if os.getppid() != parent:  # killed, so that nobody closed the line
                     return
             try:
-                line.send(work(line.recv()))
+                line.send_bytes(json.dumps(work(json.loads(line.recv_bytes()))).encode())
             except (EOFError, ConnectionError):  # the parent is gone, or needs no more
                 return

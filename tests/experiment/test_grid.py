@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -18,7 +19,7 @@ from fedanomaly.experiment.cell import MEASURED, Outcome, outcome_of, run_cell
 from fedanomaly.experiment.grid import run_grid
 from fedanomaly.experiment.journal import Finished, Journal
 from fedanomaly.experiment.provenance import Provenance, provenance
-from fedanomaly.experiment.workers import Died, each
+from fedanomaly.experiment.workers import Died, Processes
 from fedanomaly.federation.config import RunConfig
 
 BASE = {"clients": 3, "rounds": 1, "rows": 600}
@@ -191,7 +192,7 @@ def test_an_impossible_cell_is_refused_before_any_runs(tmp_path):
 
 def _opened(out):
     try:
-        with Journal(out):
+        with Journal(Path(out)):
             return "mine"
     except UserError as error:
         return str(error)
@@ -200,7 +201,7 @@ def _opened(out):
 def test_only_one_process_fills_a_file(tmp_path):
     out = tmp_path / "grid.parquet"
     with Journal(out):
-        refused = [result for _, result in each([[out], [out]], _opened, 2)]
+        refused = [result for _, result in Processes(2).each([[str(out)], [str(out)]], _opened)]
     assert len(refused) == 2 and all("another process is filling" in text for text in refused)
     assert _opened(out) == "mine"
 
@@ -238,14 +239,14 @@ def _square_or_die(parent, number):
 @pytest.mark.parametrize("workers", [2, 3])
 def test_a_process_that_dies_costs_only_its_task(workers):
     groups = [[1, 2], [3, 4, 5], [6], [7, 8, 9, 10]]
-    done = dict(each(groups, partial(_square_or_die, os.getpid()), workers))
+    done = dict(Processes(workers).each(groups, partial(_square_or_die, os.getpid())))
     assert sorted(done) == list(range(1, 11))
     assert isinstance(done.pop(3), Died)
     assert all(result == number**2 for number, result in done.items())
 
 
 def test_leaving_early_ends_the_processes():
-    working = each([[1], [2], [3], [4]], _own_process, 2)
+    working = Processes(2).each([[1], [2], [3], [4]], _own_process)
     seen = Counter(result for _, result in (next(working), next(working), next(working)))
     working.close()
     for process in seen:
@@ -255,3 +256,14 @@ def test_leaving_early_ends_the_processes():
 
 def _own_process(_):
     return os.getpid()
+
+
+def test_a_cell_crosses_the_border_as_json_and_stays_itself():
+    config = RunConfig(
+        data="wdbc", fraud_ratios="0.5,0.3,0.2", contamination="0.05", dp_delta=1e-7, params="n_estimators=50"
+    )
+    asked = grid._as_cell(config)
+    [[task]] = grid._groups({"key": asked})
+    carried = json.loads(json.dumps(task))
+    assert carried["cell"] == "key"
+    assert RunConfig.from_mapping({**carried["options"], "references": False}) == asked

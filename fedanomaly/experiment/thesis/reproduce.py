@@ -15,7 +15,7 @@ from fedanomaly.evaluation.metrics import Metrics
 from fedanomaly.experiment.thesis.claims import Results
 from fedanomaly.experiment.thesis.corrected import corrected_rounds, register_rows, thesis_preset, thesis_rows
 from fedanomaly.experiment.thesis.published import DETECTORS, RATIOS, ROUNDS, TREES, Faults, published_rounds
-from fedanomaly.experiment.workers import Died, each
+from fedanomaly.experiment.workers import Died, Processes
 from fedanomaly.federation.layout import layout
 from fedanomaly.prepare import TEST
 
@@ -70,7 +70,7 @@ def reproduce(
     thesis_rows(data, rows, data_path)  # refuse, download and cache before any process starts
     work = partial(_one_seed, data, rows, data_path, rounds, trees)
     records: dict[int, list[Record]] = {}
-    for seed, found in each([[seed] for seed in seeds], work, workers):
+    for seed, found in Processes(workers).each([[seed] for seed in seeds], work):
         if isinstance(found, Died):
             raise FederationError(f"the process of seed {seed} died (out of memory?); use fewer workers")
         records[seed] = found
