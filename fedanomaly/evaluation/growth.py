@@ -48,7 +48,10 @@ class Growth:
     def __str__(self) -> str:
         if np.isnan(self.exponent):
             return "undefined"
-        return f"{self.exponent:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        exponent, low, high = (
+            round(end, 2) + 0.0 for end in (self.exponent, self.low, self.high)
+        )  # no -0.00
+        return f"{exponent:.2f} [{low:.2f}, {high:.2f}]"
 
     def at(self, size: float) -> float:
         """Return what the law says of a size."""

@@ -31,7 +31,8 @@ SPLIT = ("partition", "alpha", "partition_column", "fraud_ratios", "classes_per_
 """Options that the two labels stand for."""
 
 _DATA = ("data", "data_path", "rows", "accept_variant")
-_COSTS = ("train_", "evaluate_", "cell_", "peak_")  # what a model costs depends on who holds the rows
+_COSTS = ("train_", "evaluate_", "cell_", "run_", "wall_", "memory_")
+"""What a model costs depends on who holds the rows."""
 
 _NAMES = {
     "average_precision": "average precision",
@@ -40,6 +41,11 @@ _NAMES = {
     "train_seconds": "training, seconds of all clients",
     "evaluate_seconds": "evaluation, seconds of all clients",
     "cell_seconds": "processor seconds of the run",
+    "run_seconds": "processor seconds of the federation",
+    "wall_seconds": "seconds of the federation",
+    "memory_mb": "peak memory, MB",
+    "evaluate_bytes_up": "bytes sent for evaluation",
+    "data_features": "number of features",
     "train_bytes_up": "bytes sent by the clients",
     "train_bytes_down": "bytes sent to the clients",
     "precision_at_k": "precision at the alert budget",

@@ -12,6 +12,9 @@ from fedanomaly.federation.config import RunConfig
 LABELS = ("method", "split")
 """Axes made of several options: detector and aggregation; partition and what decides it."""
 
+FACTS = ("data_rows", "data_features")
+"""Axes that are facts of the data, not options."""
+
 CURVES, POINTS, HEAT_MAP = "curves", "points", "heat-map"
 
 _NEEDED = {CURVES: ("x",), POINTS: ("rows",), HEAT_MAP: ("rows", "columns")}
@@ -85,6 +88,10 @@ class TableSection:
         Axis whose values are the columns.
     compare : mapping of str to object
         Options of the reference: every row is compared with the same run but for these.
+    growth : str
+        Axis of numbers: the table shows with which exponent each metric grows with it, instead of means.
+    least : float
+        Smallest number of that axis that the exponents rest on.
     """
 
     title: str
@@ -93,11 +100,13 @@ class TableSection:
     where: Where = field(default_factory=dict)
     columns: str = ""
     compare: Mapping[str, object] = field(default_factory=dict)
+    growth: str = ""
+    least: float = 0.0
 
     @property
     def axes(self) -> tuple[str, ...]:
         """Everything that tells its figures apart."""
-        return (*self.rows, *filter(None, (self.columns,)))
+        return (*self.rows, *filter(None, (self.columns, self.growth)))
 
 
 def read_pictures(given: object, origin: str) -> tuple[Picture, ...]:
@@ -128,6 +137,8 @@ def read_tables(given: object, origin: str) -> tuple[TableSection, ...]:
         place = f"{origin}: the table {section.title!r}"
         if not section.rows:
             raise UserError(f"{place} needs rows, a list of axes")
+        if section.growth and (section.columns or section.compare):
+            raise UserError(f"{place}: a table of growth has no columns and compares nothing")
         _check_axes((*section.axes, *section.compare), section.where, place)
     return tables
 
@@ -138,6 +149,12 @@ def _listed(given: object, origin: str) -> Sequence[Mapping[str, Any]]:
     return given
 
 
+_KINDS: Mapping[str, type | tuple[type, ...]] = {
+    "str": str,
+    "bool": bool,
+    "float": (int, float),
+    "tuple[str, ...]": list,
+}
 Section = TypeVar("Section", Picture, TableSection)
 
 
@@ -152,9 +169,7 @@ def _section(kind: type[Section], given: Mapping[str, Any], place: str) -> Secti
                 raise UserError(f"{place} needs {name!r}")
             continue
         value = given[name]
-        type_name = str(item.type)
-        kind_of_value = {"str": str, "bool": bool, "tuple[str, ...]": list}.get(type_name, dict)
-        if not isinstance(value, kind_of_value):
+        if not isinstance(value, _KINDS.get(str(item.type), dict)):
             raise UserError(f"{place}: {name} cannot be {value!r}")
         if isinstance(value, list):
             if not value or not all(isinstance(part, str) for part in value):
@@ -167,6 +182,6 @@ def _section(kind: type[Section], given: Mapping[str, Any], place: str) -> Secti
 
 
 def _check_axes(axes: Sequence[str], where: Where, place: str, extra: Sequence[str] = ()) -> None:
-    known = {*RunConfig.__dataclass_fields__, *LABELS, *extra}
+    known = {*RunConfig.__dataclass_fields__, *LABELS, *FACTS, *extra}
     if unknown := sorted({*axes, *where} - known):
         raise UserError(f"{place}: {unknown[0]!r} is no option of a run, and not {' or '.join(LABELS)}")

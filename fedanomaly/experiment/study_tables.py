@@ -16,6 +16,7 @@ from fedanomaly.experiment.study_figures import (
     options_behind,
     select,
 )
+from fedanomaly.experiment.study_growth import growth_table
 from fedanomaly.experiment.study_sections import TableSection
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def markdown_tables(section: TableSection, frame: pd.DataFrame) -> list[str]:
     """Return a section's tables in Markdown, with a sentence each where they need one."""
     place = f"the table {section.title!r}"
     figures = final_figures(frame, section.metrics)
+    if section.growth:
+        return growth_table(section, figures)
     shown = select(figures, section.where, place)
     columns = {}
     for metric in section.metrics:

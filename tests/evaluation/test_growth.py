@@ -16,6 +16,7 @@ def test_an_exact_law_is_found(exponent):
     assert found.factor == pytest.approx(0.25) and found.misfit == pytest.approx(1.0)
     assert found.at(300) == pytest.approx(0.25 * 300**exponent)
     assert (found.smallest, found.largest, found.sizes) == (2, 1000, 9)
+    assert str(found) == f"{exponent:.2f} [{exponent:.2f}, {exponent:.2f}]"
 
 
 def test_the_interval_covers_as_often_as_it_says():
