@@ -14,6 +14,7 @@ from fedanomaly.data.adbench import ADBench, available
 from fedanomaly.detectors import Detector, aggregations_of
 from fedanomaly.detectors import registered as detectors
 from fedanomaly.experiment.grid import View, run_grid
+from fedanomaly.experiment.workers import Executor
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.partition import PARTITIONERS
 
@@ -105,10 +106,15 @@ def benchmark_cells(options: BenchmarkOptions) -> list[RunConfig]:
 
 
 def run_benchmark(
-    options: BenchmarkOptions, out: Path, *, workers: int | None = None, view: View | None = None
+    options: BenchmarkOptions,
+    out: Path,
+    *,
+    workers: int | None = None,
+    executor: Executor | None = None,
+    view: View | None = None,
 ) -> pd.DataFrame:
     """Run a benchmark, or what is left of it; see :func:`~fedanomaly.experiment.grid.run_grid`."""
-    return run_grid(benchmark_cells(options), out, workers=workers, view=view)
+    return run_grid(benchmark_cells(options), out, workers=workers, executor=executor, view=view)
 
 
 def methods_of(options: BenchmarkOptions) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ from fedanomaly.evaluation import mean_interval
 from fedanomaly.experiment.cell import KEEP
 from fedanomaly.experiment.grid import View, run_grid
 from fedanomaly.experiment.study_sections import Picture, TableSection, read_pictures, read_tables
+from fedanomaly.experiment.workers import Executor
 from fedanomaly.federation.config import RunConfig
 
 if TYPE_CHECKING:
@@ -126,10 +127,15 @@ def read_study(path: Path) -> Study:
 
 
 def run_study(
-    study: Study, out: Path, *, workers: int | None = None, view: View | None = None
+    study: Study,
+    out: Path,
+    *,
+    workers: int | None = None,
+    executor: Executor | None = None,
+    view: View | None = None,
 ) -> pd.DataFrame:
     """Run a study, or what is left of it; see :func:`~fedanomaly.experiment.grid.run_grid`."""
-    return run_grid(study.cells(), out, keep=study.keep, workers=workers, view=view)
+    return run_grid(study.cells(), out, keep=study.keep, workers=workers, executor=executor, view=view)
 
 
 def summary(study: Study, frame: pd.DataFrame, metrics: Sequence[str]) -> list[dict[str, str]]:
