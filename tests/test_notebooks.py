@@ -1,6 +1,5 @@
 """Every notebook runs from top to bottom, and what is stored of it names no machine."""
 
-import os
 import re
 import subprocess
 import sys
@@ -46,15 +45,17 @@ def test_runs_from_top_to_bottom(path):
 def test_finds_the_project_wherever_jupyter_starts(path, start):
     notebook = nbformat.read(path, as_version=4)
     first = next(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    search, found, _ = first.partition("sys.path.insert(0, str(project))\n")
+    assert found, "the first cell finds the project before it imports anything of it"
+    look = "from importlib.util import find_spec\nprint(find_spec('anomaly').origin)"
     done = subprocess.run(
-        [sys.executable, "-c", f"{first}\nimport anomaly"],
+        [sys.executable, "-I", "-S", "-c", f"{search}{found}{look}"],  # nothing that is installed helps
         cwd=ROOT / start,
-        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(ROOT / "anomaly.py"), done.stderr
 
 
 @every_notebook
