@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from fedanomaly.core.errors import UserError
 from fedanomaly.core.floatgrid import to_keys
-from fedanomaly.detectors import DETECTORS
+from fedanomaly.detectors import DETECTORS, Ensemble
 from fedanomaly.evaluation import DataDescription, Finding, ReportContent, Threshold, write_report
 from fedanomaly.experiment.crowd import averaged, groups, summed
 from fedanomaly.experiment.folder import load_scores
+from fedanomaly.experiment.model_file import open_model
 from fedanomaly.experiment.references import NAMES
 from fedanomaly.experiment.store import read_config, read_summary
 from fedanomaly.partition import PARTITIONERS
@@ -40,7 +43,7 @@ def write_run_report(folder: Path) -> Path:
         status=str(summary["status"]),
         reason=str(summary.get("reason", "")),
         warnings=summary.get("warnings", ()),
-        statements=_statements(config, summary),
+        statements=[*_statements(config, summary), *_members(folder, str(config["detector"]))],
         threshold=Threshold(**summary["threshold"]) if "threshold" in summary else None,
         partition=f"{_meaning(str(config['partition']))}, {config['clients']} clients.",
         clients=[_client(client, info) for client, info in summary.get("clients", {}).items()],
@@ -110,6 +113,28 @@ def _statements(config: Mapping[str, Any], summary: Mapping[str, Any]) -> list[s
             f"Balancing: {config['balance']} on the TRAINING rows of every client; test rows are untouched."
         )
     return said
+
+
+def _members(folder: Path, detector: str) -> list[str]:
+    """Say how far the members of an ensemble agree; nothing where each client has a model of its own."""
+    if detector != Ensemble.name or not (folder / "model.npz").exists():
+        return []
+    try:
+        model = open_model(folder / "model.npz").detector
+    except UserError:
+        return []
+    if not isinstance(model, Ensemble):
+        return []
+    names, weights, agreement = list(model.members_), model.member_weights(), model.agreement()
+    pairs = ", ".join(
+        f"{one} and {other} {agreement[i, j]:.2f}"
+        for (i, one), (j, other) in combinations(enumerate(names), 2)
+    )
+    shares = ", ".join(f"{name} {weight:.0%}" for name, weight in zip(names, weights, strict=True))
+    return [
+        f"Members and their weights: {shares}. Correlation of their scores over the training rows (1: they "
+        f"rank rows alike, and the ensemble adds little): {pairs}."
+    ]
 
 
 def _client(client: str, info: Mapping[str, Any]) -> dict[str, object]:

@@ -220,3 +220,18 @@ def test_pooling_is_reported_as_rows_that_left(tmp_path):
     )
     assert any("leave the clients" in warning for warning in run.summary["warnings"])
     assert any(leak["found"] for leak in run.summary["leaks"] if leak["name"] == "rows-in-payload")
+
+
+def test_the_report_of_an_ensemble_says_how_far_its_members_agree(tmp_path):
+    result = fedanomaly.run(
+        "wdbc",
+        clients=3,
+        rounds=1,
+        detector="ensemble",
+        params="members=hbos+mahalanobis",
+        references=False,
+        out=tmp_path / "run",
+    )
+    (line,) = [line for line in (result.path / "report.md").read_text().splitlines() if "Members and" in line]
+    agreement = result.detector.agreement()[0, 1]
+    assert f"hbos and mahalanobis {agreement:.2f}" in line
