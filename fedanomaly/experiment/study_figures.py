@@ -28,7 +28,7 @@ CONVERGED = 0.01
 
 METHOD = ("detector", "aggregation", "params")
 SPLIT = ("partition", "alpha", "partition_column", "fraud_ratios", "classes_per_client")
-"""Options that the two labels stand for."""
+"""Options that two of the labels stand for."""
 
 _DATA = ("data", "data_path", "rows", "accept_variant")
 _COSTS = ("train_", "evaluate_", "cell_", "run_", "wall_", "memory_")
@@ -68,11 +68,13 @@ def metric_name(metric: str) -> str:
 
 
 def with_labels(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the completed runs with the columns ``method`` and ``split``; only what varies is named."""
+    """Return the completed runs with the columns of ``LABELS``, in which only what varies is named."""
     done = frame[frame["status"] == "completed"].copy()
     with_params = done.groupby(["detector", "aggregation"])["params"].transform("nunique") > 1
     method = done["detector"] + ", " + done["aggregation"]
     done["method"] = method.where(~with_params | (done["params"] == ""), method + " (" + done["params"] + ")")
+    setting = done["aggregation"].where(done["aggregation"].isin(["local", "pooled"]), "federated")
+    done["setting"] = setting
     split = done["partition"].copy()
     for option, word in (
         ("alpha", "{:g}"),
@@ -132,7 +134,7 @@ def select(figures: pd.DataFrame, where: Where, place: str) -> pd.DataFrame:
 
 def options_behind(axes: Sequence[str]) -> list[str]:
     """Return axes with labels replaced by the options that they stand for."""
-    meaning = dict(zip(LABELS, (METHOD, SPLIT), strict=True))
+    meaning = dict(zip(LABELS, (METHOD, ("aggregation",), SPLIT), strict=True))
     return list(dict.fromkeys(option for axis in axes for option in meaning.get(axis, (axis,))))
 
 

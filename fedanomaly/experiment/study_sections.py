@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from fedanomaly.core.errors import UserError
 from fedanomaly.federation.config import RunConfig
 
-LABELS = ("method", "split")
-"""Axes made of several options: detector and aggregation; partition and what decides it."""
+LABELS = ("method", "setting", "split")
+"""Axes made of options: detector and aggregation; federated, local or pooled; partition with its options."""
 
 FACTS = ("data_rows", "data_features")
 """Axes that are facts of the data, not options."""
@@ -184,4 +184,4 @@ def _section(kind: type[Section], given: Mapping[str, Any], place: str) -> Secti
 def _check_axes(axes: Sequence[str], where: Where, place: str, extra: Sequence[str] = ()) -> None:
     known = {*RunConfig.__dataclass_fields__, *LABELS, *FACTS, *extra}
     if unknown := sorted({*axes, *where} - known):
-        raise UserError(f"{place}: {unknown[0]!r} is no option of a run, and not {' or '.join(LABELS)}")
+        raise UserError(f"{place}: {unknown[0]!r} is no option of a run, and not {', '.join(LABELS)}")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-_MARKERS = "osD^vPXh"
+_MARKERS = "osD^vPXh*"  # one more than there are colours: a ninth line differs from the first
 _MOST_TICKS = 8
 
 
@@ -126,7 +126,7 @@ def _short(x: float) -> str:
     for factor, letter in ((1e6, "M"), (1e3, "k")):
         if x >= 10 * factor or (x >= factor and x % factor == 0) or (factor == 1e6 and x >= factor):
             return f"{x / factor:.3g}{letter}"
-    return f"{x:g}"
+    return f"{x:g}".removeprefix("0") if 0 < x < 1 else f"{x:g}"
 
 
 def _beyond(finite: list[float], logarithmic: bool) -> float:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-_MARKERS = "osD^vPXh"
+_MARKERS = "osD^vPXh*"  # one more than there are colours: a ninth line differs from the first
 
 
 def interval_points(points: pd.DataFrame, path: Path, *, label: str = "", title: str = "") -> Path:
@@ -64,10 +64,12 @@ def interval_points(points: pd.DataFrame, path: Path, *, label: str = "", title:
 def _panel(axes: Axes, points: pd.DataFrame, lines: list[str], rows: list[str]) -> None:
     if not points["mean"].notna().any():
         return say(axes, "undefined everywhere")
-    step = 0.8 / len(lines)
-    for number, line in enumerate(lines):
+    present = [line for line in lines if (points["line"] == line).any()]
+    step = 0.8 / len(present)
+    for place_of_line, line in enumerate(present):
+        number = lines.index(line)
         own = points[points["line"] == line].set_index("x").reindex(rows)
-        place = np.arange(len(rows)) + (number - (len(lines) - 1) / 2) * step
+        place = np.arange(len(rows)) + (place_of_line - (len(present) - 1) / 2) * step
         mean, low, high = (own[name].to_numpy(float) for name in ("mean", "low", "high"))
         error = np.nan_to_num(np.abs(np.array([mean - low, high - mean])))
         axes.errorbar(
