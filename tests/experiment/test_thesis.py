@@ -98,9 +98,9 @@ def test_a_verdict_follows_from_the_intervals(published, corrected, expected):
 def test_the_reproduction_does_not_depend_on_workers_and_reports_every_claim(tmp_path):
     table = rows(400, 40)
     name = register_memory_table(table.X, table.y)
-    frame = reproduce(name, seeds=[0, 1], rounds=1, trees=10)
-    again = reproduce(name, seeds=[0, 1], rounds=1, trees=10, workers=2)
-    assert frame.equals(again)
+    frame = reproduce(name, seeds=[0, 1], rounds=1, trees=5, workers=2)
+    alone = reproduce(name, seeds=[1], rounds=1, trees=5, workers=1)
+    assert frame[frame["seed"] == 1].reset_index(drop=True).equals(alone)
     found = {item.claim.name: item for item in findings(frame)}
     assert len(found) == len(CLAIMS)
     assert found["forest finds every fraud"].verdict == FAULT
