@@ -18,9 +18,12 @@ from fedanomaly.evaluation.plots import (
     explanation,
     fraud_distribution,
     heat_map,
+    interval_curves,
+    interval_points,
     metrics_per_round,
     score_distributions,
 )
+from fedanomaly.evaluation.plots.interval_curves import _short
 from fedanomaly.evaluation.plots.scores import _edges, _shares
 
 METRICS = ("precision", "recall", "accuracy", "f1", "auroc", "average_precision")
@@ -175,6 +178,44 @@ def test_critical_difference(tmp_path, n_methods, n_tables, gap):
     noise = np.random.default_rng(0).random((n_methods, n_tables))
     compared = compare_ranks({f"method {i}, union": gap * i + noise[i] for i in range(n_methods)})
     assert is_picture(critical_difference(compared, tmp_path / "cd.png", title="t"))
+
+
+@pytest.mark.parametrize("label", ["F1", ""], ids=["one axis", "own axes"])
+@pytest.mark.parametrize(("n_panels", "n_lines"), [(1, 1), (2, 9), (4, 3)])
+def test_interval_points(tmp_path, n_panels, n_lines, label):
+    points = pd.DataFrame(
+        [
+            {
+                "panel": f"p{panel}",
+                "line": f"l{line}",
+                "x": x,
+                "mean": 0.1 * line,
+                "low": np.nan,
+                "high": np.nan,
+            }
+            for panel in range(n_panels)
+            for line in range(panel % 2, n_lines)
+            for x in ("iid", "feature")
+        ]
+    )
+    if label:
+        points = points.assign(low=points["mean"] - 0.1, high=points["mean"] + 0.1)
+    assert is_picture(interval_points(points, tmp_path / "i.png", label=label, title="t"))
+    assert is_picture(interval_points(points.assign(mean=np.nan), tmp_path / "u.png", label=label))
+
+
+@pytest.mark.parametrize(("log_y", "own_y"), [(False, True), (True, True), (True, False)])
+def test_interval_curves(tmp_path, log_y, own_y):
+    x = [2, 10, 1000]
+    points = pd.DataFrame({"panel": "p", "line": "l", "x": x, "mean": x, "low": [-1, 9, 900], "high": x})
+    options = {"xlabel": "x", "ylabel": "y", "logarithmic": True, "log_y": log_y, "own_y": own_y}
+    assert is_picture(interval_curves(points, tmp_path / "c.png", **options))
+
+
+def test_numbers_in_a_few_letters():
+    assert [_short(x) for x in (2, 0.05, 1000, 1500, 20_000, 6_400_000)] == [
+        *("2", ".05", "1k", "1500", "20k", "6.4M"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,8 @@ def interval_points(points: pd.DataFrame, path: Path, *, label: str = "", title:
                 one.set_axis_off()
                 continue
             one.set_title(fill(panels[place], 36), fontsize=10.5)
-            _panel(one, points[points["panel"] == panels[place]], lines, rows)
+            own = points[points["panel"] == panels[place]]
+            _panel(one, own, lines, rows, points if label else own)
             if label and place + columns >= len(panels):
                 one.set_xlabel(label)
         handles = {h.get_label(): h for one in axes for h in one.get_legend_handles_labels()[0]}
@@ -61,7 +62,8 @@ def interval_points(points: pd.DataFrame, path: Path, *, label: str = "", title:
     return path
 
 
-def _panel(axes: Axes, points: pd.DataFrame, lines: list[str], rows: list[str]) -> None:
+def _panel(axes: Axes, points: pd.DataFrame, lines: list[str], rows: list[str], to_fit: pd.DataFrame) -> None:
+    """Draw one panel; its axis holds all points ``to_fit``."""
     if not points["mean"].notna().any():
         return say(axes, "undefined everywhere")
     present = [line for line in lines if (points["line"] == line).any()]
@@ -89,7 +91,7 @@ def _panel(axes: Axes, points: pd.DataFrame, lines: list[str], rows: list[str]) 
     axes.set_yticks(np.arange(len(rows)), rows)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
-    top = float(np.nanmax([*points["high"], *points["mean"], 0.0]))
-    lowest = float(np.nanmin([*points["low"], 0.0])) if points["mean"].min() < 0 else 0.0
+    top = float(np.nanmax([*to_fit["high"], *to_fit["mean"], 0.0]))
+    lowest = float(np.nanmin([*to_fit["low"], 0.0])) if to_fit["mean"].min() < 0 else 0.0
     axes.set_xlim(1.05 * lowest, 1.05 * top if top > 0 else 1.0)
     return None
