@@ -57,7 +57,7 @@ def _draw(picture: Picture, chosen: pd.DataFrame, metrics: Sequence[str], path: 
         interval_curves(
             points,
             path,
-            xlabel=picture.x.replace("_", " "),
+            xlabel=metric_name(picture.x),
             ylabel=metric_name(metrics[0]),
             title=picture.title,
             logarithmic=picture.log_x,

@@ -114,8 +114,14 @@ def _scale_y(axes: Axes, points: pd.DataFrame, logarithmic: bool) -> None:
     means = points["mean"].dropna()
     top = float(np.nanmax([*points["high"], *means, 0.0]))
     if logarithmic and (means > 0).any():
+        from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+        low, high = float(means[means > 0].min()) / 2, 2 * top
         axes.set_yscale("log")
-        axes.set_ylim(float(means[means > 0].min()) / 2, 2 * top)
+        axes.set_ylim(low, high)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 50 * low else (1,)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: _short(y)))
+        axes.yaxis.set_minor_formatter(NullFormatter())
     else:
         largest = 1.02 if means.max() <= 1 else np.inf  # a rate: an interval may pass 1, its axis not
         axes.set_ylim(0, min(largest, 1.05 * top) if top > 0 else 1.0)
