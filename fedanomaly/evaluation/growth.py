@@ -29,8 +29,8 @@ class Growth:
     sizes : int
         How many different sizes there are.
     misfit : float
-        Largest factor between a cost (the geometric mean of its size) and the law; 1 is perfect. Far
-        above 1 there is no one exponent, and the interval is wide.
+        Largest factor between a cost (the median of its size) and the law; 1 is perfect. Far above 1
+        there is no one exponent, and the interval is wide.
     confidence : float
         Level of the interval, 0 to 1.
     """
@@ -67,10 +67,10 @@ def growth(
 ) -> Growth:
     """Fit a power law to runs by least squares on logarithms.
 
-    Runs of one size are averaged first (on logarithms), then the line is fitted through the sizes, and
-    its interval is the t interval with ``sizes - 2`` degrees of freedom. So repeating runs narrows the
-    interval only as far as chance is what bends the curve: where costs do not follow a power law, it
-    stays wide, however many seeds there are.
+    Each size stands for the median of its runs, so that one that started cold does not bend the law. The
+    line is fitted through the sizes, and its interval is the t interval with ``sizes - 2`` degrees of
+    freedom. So repeating runs narrows the interval only as far as chance is what bends the curve: where
+    costs do not follow a power law, it stays wide, however many seeds there are.
 
     Parameters
     ----------
@@ -94,14 +94,15 @@ def growth(
     if len(at) and not at.min() > 0:
         raise UserError("the sizes of a growth must be positive")
     used = (at >= least) & (cost > 0)
-    different, place = np.unique(at[used], return_inverse=True)
+    different = np.unique(at[used])
     if len(different) < LEAST_SIZES:
         nothing = (UNDEFINED,) * 4
         ends = (float(different.min()), float(different.max())) if len(different) else (UNDEFINED,) * 2
         return Growth(*nothing, *ends, len(different), UNDEFINED, confidence)
     from scipy.special import stdtrit  # type: ignore[import-untyped, unused-ignore]
 
-    x, y = np.log(different), np.bincount(place, np.log(cost[used])) / np.bincount(place)
+    x = np.log(different)
+    y = np.log([np.median(cost[used & (at == size)]) for size in different])
     deviation = x - x.mean()
     spread = float(deviation @ deviation)
     exponent = float(deviation @ y) / spread

@@ -26,7 +26,7 @@ def growth_table(section: TableSection, figures: pd.DataFrame) -> list[str]:
     axis = metric_name(section.growth)
     sentence = (
         f"Exponents b of the law c x^b, where x is {axis}: 1 is proportional, 0 does not grow. Fitted by "
-        f"least squares on logarithms to {longest.sizes} sizes, {longest.smallest:,.0f} to "
+        f"least squares on logarithms to the medians of {longest.sizes} sizes, {longest.smallest:,.0f} to "
         f"{longest.largest:,.0f}; the 95 % interval is over sizes, not seeds, so it is wide where there is "
         f"no one exponent. Where the law misses a size by a factor of {MISFIT} or more, the factor is named."
     )

@@ -40,6 +40,12 @@ def test_a_constant_hides_the_growth_of_small_sizes():
     assert growth(SIZES, cost, least=50).exponent == pytest.approx(2.0, abs=0.02)
 
 
+def test_one_cold_start_changes_nothing():
+    costs = np.tile(3 * SIZES, 3)
+    costs[4] *= 50
+    assert growth(np.tile(SIZES, 3), costs) == growth(SIZES, 3 * SIZES)
+
+
 def test_undefined_costs_are_left_out():
     sizes, cost = np.append(SIZES, [7, 7]), np.append(2 * SIZES, [np.nan, 0])
     assert growth(sizes, cost) == growth(SIZES, 2 * SIZES)
