@@ -1,8 +1,8 @@
 """Rewrite the generated tables of the pages in docs/: ``python docs/generate.py``.
 
 A table stands between ``<!-- generated: NAME -->`` and ``<!-- end -->`` and comes from the registries,
-so that adding a component adds its row; costs come from the committed results of the benchmark. A test
-holds the committed pages to what this script writes.
+so that adding a component adds its row; costs come from the committed results of the benchmark and of
+the studies. A test holds the committed pages to what this script writes.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ from fedanomaly.detectors import aggregations_of  # noqa: E402
 from fedanomaly.detectors import registered as detectors  # noqa: E402
 from fedanomaly.evaluation import registered as thresholds  # noqa: E402
 from fedanomaly.experiment.options import GROUPS, server_parser  # noqa: E402
+from fedanomaly.experiment.studies import read_study  # noqa: E402
 from fedanomaly.federation.config import RunConfig, dashed  # noqa: E402
 from fedanomaly.federation.strategies import registered as strategies  # noqa: E402
 from fedanomaly.partition import registered as partitions  # noqa: E402
 from fedanomaly.prepare import BALANCERS, SCALINGS  # noqa: E402
 
-BENCHMARK = PROJECT / "results" / "reference" / "benchmark" / "benchmark.parquet"
+REFERENCE = PROJECT / "results" / "reference"
+BENCHMARK = REFERENCE / "benchmark" / "benchmark.parquet"
 _SPENT = ("train_bytes_up", "train_bytes_down", "train_seconds")
 BLOCK = re.compile(r"<!-- generated: ([a-z-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
@@ -100,6 +102,30 @@ def cost_table() -> str:
     return table(["detector", "aggregation", "rounds", "kB up", "kB down", "ms"], rows)
 
 
+def study_table() -> str:
+    """Return every study with its command, and what it took where its results are committed."""
+    rows = []
+    for path in sorted((PROJECT / "studies").glob("*.toml")):
+        study = read_study(path)
+        folder = f"results/reference/{study.name}"
+        command = f"`python -m fedanomaly study studies/{study.name}.toml --out {folder}`"
+        store = REFERENCE / study.name / f"{study.name}.parquet"
+        if store.exists():
+            runs = pd.read_parquet(store, columns=["cell", "cell_seconds"]).groupby("cell").first()
+            where = f"[{folder}](../{folder}/{study.name}.md)"
+            spent = [f"{len(runs):,}", _duration(float(runs["cell_seconds"].sum()))]
+        else:
+            where, spent = f"`{folder}`, not committed", [f"{len(study.cells()):,}", "not known"]
+        rows.append([where, study.title, command, *spent])
+    return table(["pages, pictures, figures", "what it asks", "command", "runs", "processor time"], rows)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return "under 1 min"
+    return f"{seconds / 60:,.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"
+
+
 def strategy_table() -> str:
     """Return Flower's strategies with the options each one reads."""
     rows = []
@@ -167,6 +193,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "detectors": detector_table,
     "aggregations": aggregation_table,
     "costs": cost_table,
+    "studies": study_table,
     "strategies": strategy_table,
     "thresholds": threshold_table,
     "balancing": balancing_table,

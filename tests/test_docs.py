@@ -32,7 +32,7 @@ COMMANDS = (
 )
 FOREIGN = {  # options of other programs that the pages mention
     *("--insecure", "--superlink", "--node-config", "--run-config", "--stream"),
-    *("--strict", "--hardness", "--memory", "--help"),
+    *("--strict", "--hardness", "--memory", "--help", "--repeats", "--csv", "--inplace"),
 }
 
 FENCE = re.compile(r"^ *```.*?^ *```$", re.DOTALL | re.MULTILINE)
@@ -195,3 +195,12 @@ def test_every_benchmark_is_described():
     page = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
     scripts = {path.stem for path in (ROOT / "benchmarks").glob("*.py") if not path.stem.startswith("_")}
     assert {name for name in scripts if name not in page} == set()
+
+
+def test_every_committed_result_has_the_command_that_makes_it():
+    lines = (ROOT / "docs" / "reproduce.md").read_text(encoding="utf-8").splitlines()
+    rows = [line for line in lines if line.startswith("|") and "`python -m " in line]
+    for folder in sorted(path for path in (ROOT / "results" / "reference").iterdir() if path.is_dir()):
+        assert any(re.search(rf"results/reference/{folder.name}\b", row) for row in rows), folder.name
+    for study in sorted((ROOT / "studies").glob("*.toml")):
+        assert any(f"study studies/{study.name} " in row for row in rows), study.name
