@@ -62,8 +62,9 @@ def _what_was_run(study: Study, frame: pd.DataFrame) -> str:
     runs = frame.drop_duplicates("cell")
     failed = runs[runs["status"] != "completed"]
     seconds = float(runs["cell_seconds"].sum()) if "cell_seconds" in runs else 0.0
+    seeds = runs["seed"].nunique()
     lines = [
-        f"{len(runs):,} runs, {len(study.seeds)} seeds, {seconds / 60:,.1f} minutes of processor time. "
+        f"{len(runs):,} runs, {seeds} seeds, {seconds / 60:,.1f} minutes of processor time. "
         f"`python -m fedanomaly study studies/{study.name}.toml` repeats it.",
         *(f"Data: `{name}`, {_rows(part)}: {_title(str(name))}." for name, part in runs.groupby("data")),
         "Figures are means over the seeds with 95 % t intervals, after the last round, over the test rows of "
