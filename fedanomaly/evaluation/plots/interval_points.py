@@ -52,6 +52,7 @@ def interval_points(points: pd.DataFrame, path: Path, *, label: str = "", title:
             _panel(one, own, lines, rows, points if label else own)
             if label and place + columns >= len(panels):
                 one.set_xlabel(label)
+                one.tick_params(labelbottom=True)  # also where the row below has no panel
         handles = {h.get_label(): h for one in axes for h in one.get_legend_handles_labels()[0]}
         shown = [handles[line] for line in lines if line in handles]
         if len(shown) > 1:
