@@ -129,8 +129,8 @@ def _scale_y(axes: Axes, points: pd.DataFrame, logarithmic: bool) -> None:
 
 def _short(x: float) -> str:
     """Return a number in a few letters: 6.4M, 10k, 0.05."""
-    for factor, letter in ((1e6, "M"), (1e3, "k")):
-        if x >= 10 * factor or (x >= factor and x % factor == 0) or (factor == 1e6 and x >= factor):
+    for factor, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if x >= 10 * factor or (x >= factor and x % factor == 0) or (factor >= 1e6 and x >= factor):
             return f"{x / factor:.3g}{letter}"
     return f"{x:g}".removeprefix("0") if 0 < x < 1 else f"{x:g}"
 
