@@ -67,6 +67,11 @@ def metric_name(metric: str) -> str:
     return _NAMES.get(metric, metric.replace("_", " "))
 
 
+def level_text(level: object) -> str:
+    """Return a level of an axis as tables and pictures show it."""
+    return f"{level:g}" if isinstance(level, float) else str(level)
+
+
 def with_labels(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the completed runs with the columns of ``LABELS``, in which only what varies is named."""
     done = frame[frame["status"] == "completed"].copy()

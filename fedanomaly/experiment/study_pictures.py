@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 from fedanomaly.core.errors import UserError
 from fedanomaly.evaluation import mean_interval
-from fedanomaly.experiment.study_figures import figures_by_round, final_figures, metric_name, select
+from fedanomaly.experiment.study_figures import (
+    figures_by_round,
+    final_figures,
+    level_text,
+    metric_name,
+    select,
+)
 from fedanomaly.experiment.study_sections import CURVES, HEAT_MAP, Picture
 from fedanomaly.experiment.study_tables import by_seed
 
@@ -40,12 +46,12 @@ def _draw(picture: Picture, chosen: pd.DataFrame, metrics: Sequence[str], path: 
     if picture.kind == HEAT_MAP:
         wide = chosen.pivot_table(metrics[0], picture.rows, picture.columns, "mean", sort=False).astype(float)
         by_seed(chosen, picture.axes, metrics[0], place)  # raises if a cell mixes runs
-        rows = [_text(level) for level in wide.index]
+        rows = [level_text(level) for level in wide.index]
         group = [name.partition(",")[0] for name in rows]
         heat_map(
             wide.to_numpy(),
             rows,
-            [_text(level) for level in wide.columns],
+            [level_text(level) for level in wide.columns],
             path,
             title=picture.title,
             label=f"mean {metric_name(metrics[0])} over the seeds",
@@ -83,9 +89,9 @@ def _points(picture: Picture, chosen: pd.DataFrame, metrics: Sequence[str], plac
             interval = mean_interval(values.to_numpy())
             rows.append(
                 {
-                    "panel": _text(level[picture.panel]) if picture.panel else metric_name(metric),
-                    "line": _text(level[picture.line]) if picture.line else "",
-                    "x": level[first] if picture.kind == CURVES else _text(level[first]),
+                    "panel": level_text(level[picture.panel]) if picture.panel else metric_name(metric),
+                    "line": level_text(level[picture.line]) if picture.line else "",
+                    "x": level[first] if picture.kind == CURVES else level_text(level[first]),
                     "mean": interval.mean,
                     "low": interval.low,
                     "high": interval.high,
@@ -98,7 +104,3 @@ def _points(picture: Picture, chosen: pd.DataFrame, metrics: Sequence[str], plac
 
 def _slug(metric: str) -> str:
     return metric.replace("_", "-").replace(".", "-")
-
-
-def _text(level: object) -> str:
-    return f"{level:g}" if isinstance(level, float) else str(level)

@@ -12,6 +12,7 @@ from fedanomaly.experiment.study_figures import (
     METHOD,
     SPLIT,
     final_figures,
+    level_text,
     metric_name,
     options_behind,
     select,
@@ -122,7 +123,7 @@ def _table(
     for metric, (values, compared) in columns.items():
         header += [metric_name(metric), *(["difference", "p"] if section.compare else [])]
         for key, one in values.items():
-            row = rows.setdefault(key, [_level(part) for part in key])
+            row = rows.setdefault(key, [level_text(part) for part in key])
             row.append(interval_text(mean_interval(one.to_numpy())))
             if section.compare:
                 row += _compared(compared.get(key))
@@ -137,8 +138,8 @@ def _cross_table(
     for key, one in values.items():
         text = interval_text(mean_interval(one.to_numpy()), 3)
         rows.setdefault(key[:-1], {})[key[-1]] = text + _mark(compared.get(key))
-    header = [*(axis.replace("_", " ") for axis in section.rows), *map(_level, across)]
-    lines = [[*map(_level, key), *(row.get(level, "") for level in across)] for key, row in rows.items()]
+    header = [*(axis.replace("_", " ") for axis in section.rows), *map(level_text, across)]
+    lines = [[*map(level_text, key), *(row.get(level, "") for level in across)] for key, row in rows.items()]
     return table(header, lines)
 
 
@@ -157,7 +158,7 @@ def _mark(comparison: Comparison | None) -> str:
 
 
 def _legend(section: TableSection, what: str) -> str:
-    against = ", ".join(f"{name} {_level(value)}" for name, value in section.compare.items())
+    against = ", ".join(f"{name} {level_text(value)}" for name, value in section.compare.items())
     end = ")" if "(" in what else ""
     return (
         f"Compared with {against} on the same seeds; {what} paired t test, Holm's correction over this "
@@ -176,7 +177,3 @@ def _replaced(section: TableSection) -> set[str]:
     if named & set(SPLIT):
         replaced |= set(SPLIT)
     return replaced
-
-
-def _level(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

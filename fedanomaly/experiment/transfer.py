@@ -50,7 +50,6 @@ def transfer(config: RunConfig) -> pd.DataFrame:
     for client, part in enumerate(held.indices):
         train, calibration = (part[held.folds[part] == fold] for fold in (TRAIN, CALIBRATION))
         center, spread = X[train].mean(axis=0), X[train].std(axis=0)
-        model = fresh(detector)
         own = (X - center) / np.where(spread > 0, spread, 1.0)
         model = fresh(detector)
         model.fit(own[train], y[train] if model.supervised else None)

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedanomaly.evaluation.plots.theme import LINES, picture, say
+from fedanomaly.evaluation.plots.theme import LINES, MARKERS, legend_below, panel_grid, picture, say
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-_MARKERS = "osD^vPXh*"  # one more than there are colours: a ninth line differs from the first
 _MOST_TICKS = 8
 
 
@@ -52,8 +51,7 @@ def interval_curves(
     """
     panels = list(dict.fromkeys(points["panel"]))
     lines = list(dict.fromkeys(points["line"]))
-    columns = 2 if len(panels) in (2, 4) else min(3, max(1, len(panels)))
-    rows = -(-max(1, len(panels)) // columns)
+    columns, rows = panel_grid(len(panels))
     size = (3.9 * columns + 0.4, 3.1 * rows + 0.9)
     with picture(path, size, columns, rows, sharey=not own_y) as (figure, axes):
         for place, one in enumerate(axes):
@@ -68,11 +66,7 @@ def interval_curves(
                 one.set_ylabel(ylabel)
             if place + columns >= len(panels):
                 one.set_xlabel(xlabel)
-        handles = {h.get_label(): h for one in axes for h in one.get_legend_handles_labels()[0]}
-        shown = [handles[line] for line in lines if line in handles]
-        if len(shown) > 1:
-            room = int(size[0] / (0.75 + 0.078 * max(map(len, lines))))
-            figure.legend(handles=shown, loc="outside lower center", ncols=max(1, min(room, len(shown))))
+        legend_below(figure, axes, lines, 0.75)
         if title:
             figure.suptitle(title, x=0.01, ha="left")
     return path
@@ -90,7 +84,7 @@ def _panel(axes: Axes, points: pd.DataFrame, lines: list[str], logarithmic: bool
         own = points[points["line"] == line].sort_values("x")
         if own.empty:
             continue
-        look = {**LINES[number % len(LINES)], "marker": _MARKERS[number % len(_MARKERS)], "ms": 4.5}
+        look = {**LINES[number % len(LINES)], "marker": MARKERS[number % len(MARKERS)], "ms": 4.5}
         x = own["x"].where(np.isfinite(own["x"]), beyond).to_numpy()
         inside = np.isfinite(own["x"]).to_numpy()
         mean, low, high = (own[name].to_numpy() for name in ("mean", "low", "high"))

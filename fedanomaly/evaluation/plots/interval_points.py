@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedanomaly.evaluation.plots.theme import LIGHT, LINES, picture, say
+from fedanomaly.evaluation.plots.theme import (
+    LIGHT,
+    LINES,
+    MARKERS,
+    legend_below,
+    panel_grid,
+    picture,
+    say,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-
-_MARKERS = "osD^vPXh*"  # one more than there are colours: a ninth line differs from the first
 
 
 def interval_points(points: pd.DataFrame, path: Path, *, label: str = "", title: str = "") -> Path:
@@ -37,8 +43,7 @@ def interval_points(points: pd.DataFrame, path: Path, *, label: str = "", title:
         ``path``.
     """
     panels, lines, rows = (list(dict.fromkeys(points[name])) for name in ("panel", "line", "x"))
-    columns = 2 if len(panels) in (2, 4) else min(3, max(1, len(panels)))
-    deep = -(-max(1, len(panels)) // columns)
+    columns, deep = panel_grid(len(panels))
     height = 0.7 + max(0.28, 0.1 + 0.11 * len(lines)) * len(rows)
     width = 3.1 * columns + 0.08 * max(map(len, rows), default=0) + 0.3
     size = (width, height * deep + 0.7)
@@ -53,11 +58,7 @@ def interval_points(points: pd.DataFrame, path: Path, *, label: str = "", title:
             if label and place + columns >= len(panels):
                 one.set_xlabel(label)
                 one.tick_params(labelbottom=True)  # also where the row below has no panel
-        handles = {h.get_label(): h for one in axes for h in one.get_legend_handles_labels()[0]}
-        shown = [handles[line] for line in lines if line in handles]
-        if len(shown) > 1:
-            room = int(size[0] / (0.5 + 0.078 * max(map(len, lines))))
-            figure.legend(handles=shown, loc="outside lower center", ncols=max(1, min(room, len(shown))))
+        legend_below(figure, axes, lines, 0.5)
         if title:
             figure.suptitle(title, x=0.01, ha="left")
     return path
@@ -80,7 +81,7 @@ def _panel(axes: Axes, points: pd.DataFrame, lines: list[str], rows: list[str], 
             place,
             xerr=error,
             linestyle="",
-            marker=_MARKERS[number % len(_MARKERS)],
+            marker=MARKERS[number % len(MARKERS)],
             color=LINES[number % len(LINES)]["color"],
             markersize=4.8,
             elinewidth=1.4,

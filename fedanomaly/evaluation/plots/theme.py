@@ -28,6 +28,9 @@ LINES: tuple[dict[str, Any], ...] = (
     {"color": GREY, "linestyle": (0, (1, 2.5)), "linewidth": 1.9},
 )
 
+MARKERS = "osD^vPXh*"
+"""One more than there are lines: a ninth line differs from the first."""
+
 _STYLE: Any = {  # matplotlib types each key; a dict of str does not fit
     "font.family": "DejaVu Sans",  # comes with matplotlib: pictures do not depend on the machine
     "font.size": 10.5,
@@ -80,6 +83,21 @@ def say(axes: Axes, text: str) -> None:
     """Write why there is nothing to draw, instead of drawing it."""
     axes.set_axis_off()
     axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes, color=GREY, wrap=True)
+
+
+def panel_grid(panels: int) -> tuple[int, int]:
+    """Return columns and rows for so many panels."""
+    columns = 2 if panels in (2, 4) else min(3, max(1, panels))
+    return columns, -(-max(1, panels) // columns)
+
+
+def legend_below(figure: Figure, axes: list[Axes], lines: list[str], handle: float) -> None:
+    """Name the lines of all panels once, below them; ``handle``: inches a name takes besides its letters."""
+    handles = {h.get_label(): h for one in axes for h in one.get_legend_handles_labels()[0]}
+    shown = [handles[line] for line in lines if line in handles]
+    if len(shown) > 1:
+        room = int(figure.get_figwidth() / (handle + 0.078 * max(map(len, lines))))
+        figure.legend(handles=shown, loc="outside lower center", ncols=max(1, min(room, len(shown))))
 
 
 def client_ticks(axes: Axes, names: list[str]) -> None:
