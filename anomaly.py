@@ -15,7 +15,8 @@ from fedanomaly.core.arrays import Arrays
 from fedanomaly.federation import RunConfig
 from fedanomaly.federation.client import aggregate, build, evaluate, load_partition, train
 from fedanomaly.federation.protocol import ROUND, SCALING, SETUP, Task
-from fedanomaly.federation.scoring import ClientScores, info_of, judge
+from fedanomaly.federation.scores import ClientScores
+from fedanomaly.federation.scoring import info_of, judge
 
 __all__ = ["RunConfig", "aggregate", "build", "evaluate", "load_partition", "train", "walk_through"]
 

@@ -62,7 +62,8 @@ class Histogram:
             keys, counts = np.unique(to_keys(values), return_counts=True)
             return cls(keys, counts.astype(np.int64, copy=False))
         keys, inverse = np.unique(to_keys(values), return_inverse=True)
-        return cls(keys, np.bincount(inverse, np.asarray(weights, dtype=np.float64), len(keys)))
+        counts = np.bincount(inverse, np.asarray(weights, dtype=np.float64), len(keys))
+        return cls(keys, counts.astype(np.float64, copy=False))  # numpy counts no values in integers
 
     @classmethod
     def sum(cls, parts: Sequence[Histogram]) -> Histogram:

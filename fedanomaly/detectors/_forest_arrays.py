@@ -9,13 +9,14 @@ Leaves that were counted anew, over other rows than the trees were grown on, com
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import ceil
 
 import numpy as np
 import numpy.typing as npt
 
 from fedanomaly.core.arrays import Array, Arrays, require, require_only
+from fedanomaly.core.batches import within
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.detectors._trees import MAX_DEPTH, MAX_TREES, Forest, no_split, node_dtype
 
@@ -78,14 +79,106 @@ def forest_from_arrays(arrays: Mapping[str, Array], *, min_trees: int = 1) -> Fo
     if not np.array_equal(np.bincount(tree, weights=leaf_rows, minlength=len(psi)), whole):
         raise InvalidArrays(f"array 'leaf_rows' does not add up to {wanted!r} in every tree")
 
+    at = np.nonzero(splits)
+    return _built(at, (place, tree), image, feature, leaf_rows, psi, depth, n_features, rows)
+
+
+def joined_forest(parts: Sequence[Mapping[str, Array]]) -> Forest | None:
+    """Return the trees of many forests, part after part; None unless all are alike and whole.
+
+    A few operations, however many parts, for what :func:`forest_from_arrays` does one by one and
+    :meth:`Forest.join` puts together. None says nothing; parts with ``rows`` are left to these too.
+    """
+    if not parts or not all(_has_form(part) for part in parts):
+        return None
+    depth, n_features = int(parts[0]["depth"]), int(parts[0]["n_features"])
+    heads = [(int(part["depth"]), int(part["n_features"])) for part in parts]
+    if set(heads) != {(depth, n_features)} or not (1 <= depth <= MAX_DEPTH and 1 <= n_features < 2**31):
+        return None
+    psi, feature, threshold, leaf_rows = (
+        np.concatenate([part[name] for part in parts])
+        for name in ("psi", "feature", "threshold", "leaf_rows")
+    )
+    if len(psi) > MAX_TREES or not within(psi, 1, 2**depth):
+        return None
+    sizes = np.array([[len(part[name]) for name in _LISTS] for part in parts])
+    owner = np.repeat(np.arange(len(parts)), sizes[:, 0])  # of each tree: its part
+    splits = _unpacked_parts(parts, sizes[:, 0], owner, 2**depth - 1)
+    if splits is None or (splits[1:] & ~np.repeat(splits[: len(splits) // 2], 2, axis=0)).any():
+        return None
+    n_splits = np.bincount(owner, splits.sum(axis=0), len(parts))
+    if (sizes[:, 1:] != np.stack([n_splits, n_splits, n_splits + sizes[:, 0]], axis=1)).any():
+        return None
+    image = _image(threshold.view(np.int32))
+    coarse = node_dtype(n_features) is np.int64 or not (image & 0xFF).any()
+    if not (coarse and np.isfinite(threshold).all() and within(feature, 0, n_features - 1)):
+        return None
+    split_at, leaf_at = (_by_owner(np.nonzero(places), owner) for places in (splits, _leaves(splits)))
+    summed = np.bincount(leaf_at[1], weights=leaf_rows, minlength=len(psi))
+    if not within(leaf_rows, 1, 2**depth) or not np.array_equal(summed, psi):
+        return None
+    psi = psi.astype(np.int32, copy=False)
+    return _built(split_at, leaf_at, image, feature, leaf_rows, psi, depth, n_features, None)
+
+
+_Places = tuple[npt.NDArray[np.int64], ...]  # heap place and tree
+_LISTS = ("psi", "feature", "threshold", "leaf_rows")
+_FORMS = (  # name, kind and dimensions
+    *(("splits", "u", 1), ("feature", "u", 1), ("threshold", "f", 1), ("leaf_rows", "u", 1)),
+    *(("psi", "i", 1), ("depth", "i", 0), ("n_features", "i", 0)),
+)
+
+
+def _has_form(part: Mapping[str, Array]) -> bool:
+    """Return whether a forest's arrays have the right names, kinds and dimensions."""
+    for name, kind, ndim in _FORMS:
+        array = part.get(name)
+        if type(array) is not np.ndarray or array.dtype.kind != kind or array.ndim != ndim:
+            return False
+    return len(part) == len(_FORMS) and part["threshold"].itemsize == 4 and part["splits"].itemsize == 1
+
+
+def _unpacked_parts(
+    parts: Sequence[Mapping[str, Array]], n_trees: Array, owner: Array, n_nodes: int
+) -> npt.NDArray[np.bool_] | None:
+    """Return which places split, shape (n_nodes, all trees); None if a part has other bits than these."""
+    n_bytes = np.array([len(part["splits"]) for part in parts])
+    if (n_bytes != (n_nodes * n_trees + 7) // 8).any():
+        return None
+    bits = np.unpackbits(np.concatenate([part["splits"] for part in parts])).view(np.bool_)
+    tree = np.arange(len(owner)) - (np.cumsum(n_trees) - n_trees)[owner]  # its number in its part
+    root = 8 * (np.cumsum(n_bytes) - n_bytes)[owner] + tree
+    splits: npt.NDArray[np.bool_] = bits[root + np.arange(n_nodes)[:, None] * n_trees[owner]]
+    return splits if np.count_nonzero(splits) == np.count_nonzero(bits) else None
+
+
+def _by_owner(places: _Places, owner: Array) -> _Places:
+    """Return heap places in the order of the joined arrays: part by part, then as :func:`np.nonzero`."""
+    order = np.argsort(owner[places[1]], kind="stable")
+    return places[0][order], places[1][order]
+
+
+def _built(
+    split_at: _Places,
+    leaf_at: _Places,
+    image: Array,
+    feature: Array,
+    leaf_rows: Array,
+    psi: npt.NDArray[np.int32],
+    depth: int,
+    n_features: int,
+    rows: npt.NDArray[np.int64] | None,
+) -> Forest:
+    """Return the forest with these splits and leaves, each given by heap place and tree."""
     blank = Forest.blank(len(psi), 1, depth, n_features)
     counts = blank.counts if rows is None else blank.counts.astype(np.int64)
+    place, tree = leaf_at
     counts[tree, _bottom(place, depth)] = leaf_rows
-    forest = Forest(blank.nodes, counts, psi, n_features, rows)
     dtype = node_dtype(n_features)
     cut = image.astype(dtype) << 32 if dtype is np.int64 else image
-    forest.nodes.T[splits] = cut | feature.astype(dtype)
-    return forest
+    place, tree = split_at
+    blank.nodes[tree, place] = cut | feature.astype(dtype)
+    return Forest(blank.nodes, counts, psi, n_features, rows)
 
 
 def leaves_of(forest: Forest) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -13,7 +13,7 @@ from fedanomaly.core.arrays import Array, Arrays, require, under_prefix, with_pr
 from fedanomaly.core.errors import FederationError, InvalidArrays
 from fedanomaly.core.keyed import Turn
 from fedanomaly.core.steps import Answer, CollectStep, Step
-from fedanomaly.detectors._forest_arrays import forest_from_arrays, forest_to_arrays
+from fedanomaly.detectors._forest_arrays import forest_from_arrays, forest_to_arrays, joined_forest
 from fedanomaly.detectors._trees import Forest, depth_for
 from fedanomaly.detectors.base import Aggregation, features_of, rows_of, shares_of
 
@@ -94,19 +94,39 @@ class GrowTrees(CollectStep):
         declared = int(rows[turn.client])
         if len(forest) and int(forest.psi.max()) > (most := self.detector.sample_size(declared)):
             raise InvalidArrays(f"a tree was grown on {forest.psi.max()} rows, the limit is {most}")
-        known = features_of(state) or int(state.get("forest/n_features", forest.n_features))
-        if forest.n_features != known:
+        if forest.n_features != (known := self._features(state, forest)):
             raise InvalidArrays(f"trees are over {forest.n_features} features, expected {known}")
+
+    def all_sound(self, state: Arrays, answers: Sequence[Answer]) -> bool:
+        """Look at the trees of all clients as one forest."""
+        rows, depth = rows_of(state), self._depth(rows_of(state))
+        quotas = self._all_quotas(shares_of(state), answers[0][0])
+        for turn, answer in answers:  # number and depth first, as above
+            psi, grown_to = answer.get("psi"), answer.get("depth")
+            if psi is None or grown_to is None or psi.shape != (quotas[turn.client],):
+                return False
+            if grown_to.shape or grown_to.dtype.kind != "i" or grown_to != depth:
+                return False
+        forest = joined_forest([answer for _, answer in answers])
+        if forest is None or forest.n_features != self._features(state, forest):
+            return False
+        most = [self.detector.sample_size(int(rows[turn.client])) for turn, _ in answers]
+        return bool((forest.psi <= np.repeat(most, [len(answer["psi"]) for _, answer in answers])).all())
 
     def combine(self, state: Arrays, answers: Sequence[Answer]) -> Arrays:
         """Add the trees of this round to those of the rounds before."""
         return with_more_trees(state, [answer for _, answer in answers])
 
     def _quota(self, shares: Array, turn: Turn) -> int:
+        return self._all_quotas(shares, turn)[turn.client]
+
+    def _all_quotas(self, shares: Array, turn: Turn) -> dict[int, int]:
         n_trees = trees_this_round(self.detector.n_estimators, turn.server_round, turn.rounds)
-        return _quotas(n_trees, shares.tobytes(), shares.dtype.str, turn.participants, turn.server_round)[
-            turn.client
-        ]
+        return _quotas(n_trees, shares.tobytes(), shares.dtype.str, turn.participants, turn.server_round)
+
+    def _features(self, state: Arrays, forest: Forest) -> int:
+        """Return how many features trees must be over; ``forest``'s own where nothing is known yet."""
+        return features_of(state) or int(state.get("forest/n_features", forest.n_features))
 
     def _depth(self, rows: Array) -> int:
         """Return the depth that the largest client's trees need: one for all clients."""
@@ -125,7 +145,7 @@ def with_more_trees(state: Arrays, grown: Sequence[Arrays]) -> Arrays:
     earlier = [under_prefix(state, "forest")] if "forest/psi" in state else []
     if not (parts := [*earlier, *(arrays for arrays in grown if len(arrays["psi"]))]):
         return {}
-    joined = Forest.join([forest_from_arrays(part) for part in parts])
+    joined = joined_forest(parts) or Forest.join([forest_from_arrays(part) for part in parts])
     return with_prefix(forest_to_arrays(joined), "forest")
 
 

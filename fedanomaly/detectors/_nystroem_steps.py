@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from fedanomaly.core.arrays import Array, Arrays, require_only
+from fedanomaly.core.batches import stacked, within
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.keyed import Turn, keyed_generator
-from fedanomaly.core.steps import AdditiveStep, Sensitivity, Step
+from fedanomaly.core.steps import AdditiveStep, Answer, Sensitivity, Step
 from fedanomaly.detectors import _nystroem as nystroem
 from fedanomaly.detectors._feature_maps import NystroemMap
 from fedanomaly.detectors._hinge import HingeStep, SgdStep
 from fedanomaly.detectors._moments import square_sensitivity, sum_sensitivity
 from fedanomaly.detectors._rbf import kernel_sum
-from fedanomaly.detectors._received import require_count, require_float64
+from fedanomaly.detectors._received import counts_are_sound, require_count, require_float64
 from fedanomaly.detectors.base import Aggregation, features_of
 from fedanomaly.privacy.repair import possible_covariance
 
@@ -47,9 +48,25 @@ class MomentsStep(AdditiveStep):
             raise InvalidArrays(f"sum has {len(total)} features, expected 1 to {_MOST_FEATURES}")
         square = (len(total), len(total))
         products = require_float64(answer, "products", square, low=-1e150, high=1e150)
-        spread = np.diag(products) * count - total**2
-        if not np.array_equal(products, products.T) or bool((spread < -1e-9 * (1 + total**2)).any()):
+        if _impossible(np.array([count]), total, products):
             raise InvalidArrays("products is not the sum of outer products of rows that add up to sum")
+
+    def all_sound(self, state: Arrays, answers: Sequence[Answer]) -> bool:
+        """Look at all moments at once."""
+        batch = stacked(answers, {"count": np.int64, "sum": np.float64, "products": np.float64})
+        if batch is None or batch["sum"].ndim != 2:
+            return False
+        total, products = batch["sum"], batch["products"]
+        n_features = total.shape[1]
+        return (
+            n_features == (features_of(state) or n_features)
+            and 1 <= n_features <= _MOST_FEATURES
+            and products.shape[1:] == (n_features, n_features)
+            and counts_are_sound(state, batch["count"], answers)
+            and within(total, -1e75, 1e75)
+            and within(products, -1e150, 1e150)
+            and not _impossible(batch["count"], total, products)
+        )
 
     def finish(self, state: Arrays, total: Arrays) -> Arrays:
         """Draw the landmarks."""
@@ -74,6 +91,13 @@ class MomentsStep(AdditiveStep):
         mean, covariance = nystroem.mean_and_covariance(total)
         whole = possible_covariance(covariance) + np.multiply.outer(mean, mean)
         return {**total, "products": int(total["count"][0]) * whole}
+
+
+def _impossible(count: Array, total: Array, products: Array) -> bool:
+    """Return whether no rows have these moments: count (..., 1), sums (..., F), products (..., F, F)."""
+    spread = np.diagonal(products, axis1=-2, axis2=-1) * count - total**2
+    symmetric = np.array_equal(products, products.swapaxes(-1, -2))
+    return not symmetric or bool((spread < -1e-9 * (1 + total**2)).any())
 
 
 class KernelMeanStep(AdditiveStep):
@@ -101,6 +125,16 @@ class KernelMeanStep(AdditiveStep):
         count = require_count(state, answer, turn)
         shape = (len(state["nystrom/landmarks"]),)
         require_float64(answer, "kernel", shape, low=0, high=count * (1 + 1e-9))
+
+    def all_sound(self, state: Arrays, answers: Sequence[Answer]) -> bool:
+        """Look at all sums at once."""
+        batch = stacked(answers, {"count": np.int64, "kernel": np.float64})
+        return (
+            batch is not None
+            and batch["kernel"].shape[1:] == (len(state["nystrom/landmarks"]),)
+            and counts_are_sound(state, batch["count"], answers)
+            and within(batch["kernel"], 0.0, batch["count"] * (1 + 1e-9))
+        )
 
     def finish(self, state: Arrays, total: Arrays) -> Arrays:
         """Keep the mean."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from fedanomaly.core.arrays import Array, Arrays, require
+from fedanomaly.core.batches import clients_of, within
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.keyed import Turn
+from fedanomaly.core.steps import Answer
 from fedanomaly.detectors.base import rows_of
 
 LARGE = 1e30
@@ -37,6 +41,11 @@ def require_count(state: Arrays, arrays: Arrays, turn: Turn) -> int:
     if count.dtype != np.int64:
         raise InvalidArrays(f"array 'count' is {count.dtype}, expected int64")
     return int(count[0])
+
+
+def counts_are_sound(state: Arrays, counts: Array, answers: Sequence[Answer]) -> bool:
+    """Return whether :func:`require_count` would accept every one of ``counts``, stacked int64 arrays."""
+    return counts.shape[1:] == (1,) and within(counts[:, 0], 1, 2 * rows_of(state)[clients_of(answers)])
 
 
 def require_equal_rows(counted: Array, most: int) -> None:

@@ -189,6 +189,8 @@ def _check_refusals(step: Step, state: Arrays, answer: Arrays, turn: Turn) -> No
     for damage, broken in damaged(answer):
         refused = _refuses(lambda arrays: step.check(state, arrays, turn), broken)
         assert refused, f"step {step.name!r} accepts {damage}"
+        together = [(turn, answer), (turn, broken)]
+        assert not step.all_sound(state, together), f"step {step.name!r} vouches for {damage}"
 
 
 def _combined(step: Step, state: Arrays, answers: Sequence[Answer], weights: dict[str, Arrays]) -> Arrays:

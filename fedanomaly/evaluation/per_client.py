@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from fedanomaly.core.floatgrid import Floats, Histogram
+from fedanomaly.core.floatgrid import Floats
+from fedanomaly.core.histograms import Histograms
 from fedanomaly.evaluation.metrics import Metrics, alerts_allowed, from_counts
 from fedanomaly.evaluation.ranking import UNDEFINED
 
@@ -16,12 +17,13 @@ Owners = npt.NDArray[np.intp]
 
 
 def evaluate_each(
-    legitimate: Sequence[Histogram],
-    fraud: Sequence[Histogram],
+    legitimate: Histograms,
+    fraud: Histograms,
     keys: Sequence[int],
     *,
     budget: float = 0.01,
-    fraud_amount: Sequence[Histogram | None] = (),
+    fraud_amount: Histograms | None = None,
+    knows_amount: Sequence[bool] = (),
     alert_cost: float = 0.0,
 ) -> list[Metrics]:
     """Return all metrics of each client from the histograms of its own test scores.
@@ -31,14 +33,16 @@ def evaluate_each(
 
     Parameters
     ----------
-    legitimate, fraud : sequence of Histogram
+    legitimate, fraud : Histograms
         Test scores of each class, one of each a client; whole counts.
     keys : sequence of int
         Each client's threshold.
     budget, alert_cost : float
         As for ``evaluate``.
-    fraud_amount : sequence of Histogram or None
-        Money in the frauds, where a client knows it; empty: nobody does.
+    fraud_amount : Histograms, optional
+        Money in the frauds of those clients that know it.
+    knows_amount : sequence of bool
+        Which of the clients these are; empty: nobody.
 
     Returns
     -------
@@ -47,14 +51,15 @@ def evaluate_each(
         ``average_precision`` and ``precision_at_k``.
     """
     thresholds = np.asarray(keys, dtype=np.int64)
-    tp, n_fraud = _flagged(fraud, thresholds)
-    fp, n_legitimate = _flagged(legitimate, thresholds)
+    good, bad = _bins(legitimate), _bins(fraud)
+    tp, n_fraud = _flagged(bad, thresholds)
+    fp, n_legitimate = _flagged(good, thresholds)
     each = [
         from_counts(*counts)
         for counts in zip(*(part.tolist() for part in (tp, fp, n_legitimate - fp, n_fraud - tp)), strict=True)
     ]
     alerts = np.array([alerts_allowed(budget, metrics["rows"]) for metrics in each], dtype=np.float64)
-    auroc, precision, found = _ranked(legitimate, fraud, n_legitimate, n_fraud, alerts)
+    auroc, precision, found = _ranked(good, bad, n_legitimate, n_fraud, alerts)
     with np.errstate(divide="ignore", invalid="ignore"):
         columns = {
             "auroc": auroc,
@@ -65,10 +70,9 @@ def evaluate_each(
         }
     for values in zip(each, *(column.tolist() for column in columns.values()), strict=True):
         values[0].update(zip(columns, values[1:], strict=True))
-    known = [number for number, part in enumerate(fraud_amount) if part is not None]
-    amounts = [part for part in fraud_amount if part is not None]
-    caught, stake = _flagged(amounts, thresholds[np.array(known, dtype=np.intp)])
-    for number, saved, at_stake in zip(known, caught.tolist(), stake.tolist(), strict=True):
+    known = np.flatnonzero(np.asarray(knows_amount, dtype=np.bool_))
+    caught, stake = _flagged(_bins(fraud_amount or Histograms.of([])), thresholds[known])
+    for number, saved, at_stake in zip(known.tolist(), caught.tolist(), stake.tolist(), strict=True):
         lost = at_stake - saved
         raised = each[number]["tp"] + each[number]["fp"]
         each[number] |= {
@@ -79,21 +83,19 @@ def evaluate_each(
     return each
 
 
-def _joined(parts: Sequence[Histogram]) -> tuple[Owners, npt.NDArray[np.int64], Floats]:
+_Bins = tuple[Owners, npt.NDArray[np.int64], Floats]
+
+
+def _bins(parts: Histograms) -> _Bins:
     """Return owner, key and count of every bin of every client."""
-    bins = np.array([len(part.keys) for part in parts], dtype=np.intp)
-    owners = np.repeat(np.arange(len(parts)), bins)
-    if not len(owners):
-        return owners, np.empty(0, np.int64), np.empty(0)
-    keys = np.concatenate([part.keys for part in parts])
-    return owners, keys, np.concatenate([part.counts for part in parts]).astype(np.float64)
+    return parts.owners, parts.keys, parts.counts.astype(np.float64)
 
 
-def _flagged(parts: Sequence[Histogram], thresholds: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
+def _flagged(parts: _Bins, thresholds: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
     """Return how much each client has below its threshold, and in all."""
-    owners, keys, counts = _joined(parts)
+    owners, keys, counts = parts
     below = np.where(keys < thresholds[owners], counts, 0.0)
-    return _summed(owners, below, len(parts)), _summed(owners, counts, len(parts))
+    return _summed(owners, below, len(thresholds)), _summed(owners, counts, len(thresholds))
 
 
 def _summed(owners: npt.NDArray[np.intp], weights: Floats, n: int) -> Floats:
@@ -101,17 +103,16 @@ def _summed(owners: npt.NDArray[np.intp], weights: Floats, n: int) -> Floats:
 
 
 def _ranked(
-    legitimate: Sequence[Histogram],
-    fraud: Sequence[Histogram],
+    legitimate: _Bins,
+    fraud: _Bins,
     n_legitimate: Floats,
     n_fraud: Floats,
     alerts: Floats,
 ) -> tuple[Floats, Floats, Floats]:
     """Return AUROC, average precision and the frauds among ``alerts`` rows; see ``Ranking``."""
-    clients = len(legitimate)
-    parts = [_joined(legitimate), _joined(fraud)]
-    owners, keys, counts = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    is_fraud = np.arange(len(keys)) >= len(parts[0][1])
+    clients = len(n_legitimate)
+    owners, keys, counts = (np.concatenate(arrays) for arrays in zip(legitimate, fraud, strict=True))
+    is_fraud = np.arange(len(keys)) >= len(legitimate[1])
     order = np.lexsort((keys, owners))
     order = order[counts[order] > 0]
     owners, keys, counts, is_fraud = owners[order], keys[order], counts[order], is_fraud[order]

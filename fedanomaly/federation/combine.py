@@ -9,7 +9,6 @@ import numpy as np
 
 from fedanomaly.core.arrays import Arrays
 from fedanomaly.core.errors import InvalidArrays
-from fedanomaly.core.keyed import Turn
 from fedanomaly.core.steps import AdditiveStep, Answer, CollectStep, Step
 from fedanomaly.privacy.sums import SecureSum, secure_sum
 
@@ -43,19 +42,32 @@ class Tally:
     """
 
     def __init__(self) -> None:
-        self._sums: dict[Form, SecureSum] = {}
-        self._clients: dict[Form, list[int]] = {}
+        self._sums: dict[Form, tuple[SecureSum, list[int]]] = {}
+        self._last: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] | None = None
+        self._sum, self._from = SecureSum(), list[int]()  # of the last form
 
-    def add(self, turn: Turn, arrays: Arrays) -> None:
-        """Add the answer of ``turn.client``; clients come in ascending order, so that floats round alike."""
-        form = frozenset([(name, array.shape, array.dtype) for name, array in arrays.items()])
-        if form not in self._sums:
-            self._sums[form], self._clients[form] = SecureSum(), []
-        self._sums[form].add(arrays)
-        self._clients[form].append(turn.client)
+    def add(self, answers: Sequence[Answer]) -> None:
+        """Add answers; clients come in ascending order, so that floats round alike."""
+        for turn, arrays in answers:
+            if not self._is_last_form(arrays):
+                self._last = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+                form = frozenset((name, *of_array) for name, of_array in self._last.items())
+                self._sum, self._from = self._sums.setdefault(form, (SecureSum(), []))
+            self._sum.add(arrays)
+            self._from.append(turn.client)
+
+    def _is_last_form(self, arrays: Arrays) -> bool:
+        """Return whether an answer has the form of the one before it, as nearly all do."""
+        if (last := self._last) is None:
+            return False
+        for name, array in arrays.items():
+            form = last.get(name)
+            if form is None or array.shape != form[0] or array.dtype is not form[1]:
+                return False
+        return len(arrays) == len(last)
 
     def result(self) -> tuple[Arrays, list[int]]:
         """Return the sum of the most frequent form and the clients, ascending, who sent another one."""
-        common = max(self._clients, key=lambda form: len(self._clients[form]))
-        others = [client for form, clients in self._clients.items() if form != common for client in clients]
-        return self._sums[common].total, sorted(others)
+        common = max(self._sums, key=lambda form: len(self._sums[form][1]))
+        others = [client for form, (_, who) in self._sums.items() if form != common for client in who]
+        return self._sums[common][0].total, sorted(others)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
+from functools import cached_property
 from typing import Any, Self
 
 from fedanomaly.core.errors import UserError
@@ -92,6 +93,13 @@ class RunConfig:
     seed: int = option(42, "one seed, one result")
     out: str = option("", "the run's own folder; empty: results/<time>-<name>")
     name: str = option("", "name of the run")
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:  # engines look things up by it for every answer
+        return hash(tuple(getattr(self, item.name) for item in fields(self)))
 
     def __post_init__(self) -> None:
         checks: dict[str, tuple[bool, str]] = {

@@ -10,20 +10,20 @@ from flwr.serverapp import Grid
 
 from fedanomaly.core.arrays import Arrays, with_prefix
 from fedanomaly.core.errors import FederationError, InvalidArrays
-from fedanomaly.core.keyed import Turn, keyed_generator
+from fedanomaly.core.keyed import keyed_generator
 from fedanomaly.core.steps import AdditiveStep, Answer, Step, WeightsStep
 from fedanomaly.detectors import Detector
 from fedanomaly.federation.combine import Tally, combine
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.defences import Defences
 from fedanomaly.federation.defences.apply import BoundedStrategy, defended, note_bounds
-from fedanomaly.federation.exchange import Exchange, average_weights
+from fedanomaly.federation.exchange import Exchange, average_weights, checked
 from fedanomaly.federation.observer import Event, Metrics, Observer, RoundRecord
 from fedanomaly.federation.plan import Plan, make_plan, scaling_of
 from fedanomaly.federation.post import FlowerPost, Post
 from fedanomaly.federation.protocol import EVALUATE, ROUND, SCALING, SETUP, TRAIN, Task
 from fedanomaly.federation.roster import Roster
-from fedanomaly.federation.scoring import ClientScores, Judged, Scoreboard
+from fedanomaly.federation.scoring import Judged, Scoreboard
 from fedanomaly.federation.strategies import WeightsStrategy, make_strategy
 from fedanomaly.federation.strategies.private import private_strategy
 from fedanomaly.privacy.sums import secure_sum
@@ -127,9 +127,10 @@ class Coordinator:
             return self._add_up(step, task, requests)
         answers: list[Answer] = []
 
-        def take(turn: Turn, arrays: Arrays) -> None:
-            step.check(self.state, arrays, turn)
-            answers.append((turn, arrays))
+        def take(batch: list[Answer]) -> dict[int, str]:
+            sound, wrong = checked(step, self.state, batch)
+            answers.extend(sound)
+            return wrong
 
         metrics = self.exchange.ask(TRAIN, task, requests, take)
         self.state = combine(step, self.state, self._defended(step, answers, task))
@@ -139,11 +140,12 @@ class Coordinator:
         tally = Tally()
         answers: list[Answer] = []  # kept one by one only where a defence looks at them
 
-        def take(turn: Turn, arrays: Arrays) -> None:
-            step.check(self.state, arrays, turn)
-            tally.add(turn, arrays)
+        def take(batch: list[Answer]) -> dict[int, str]:
+            sound, wrong = checked(step, self.state, batch)
+            tally.add(sound)
             if self.defences:
-                answers.append((turn, arrays))
+                answers.extend(sound)
+            return wrong
 
         metrics = self.exchange.ask(TRAIN, task, requests, take)
         total = self.exchange.agreed(tally, metrics, task)
@@ -185,8 +187,8 @@ class Coordinator:
         task = Task(ROUND, 0, server_round, participants)
         board = Scoreboard(self.config, self.plan.aggregation.personal)
 
-        def take(turn: Turn, arrays: Arrays) -> None:
-            board.add(turn.client, ClientScores.from_arrays(arrays, self.roster.infos[turn.client]))
+        def take(batch: list[Answer]) -> dict[int, str]:
+            return board.take(batch, self.roster.infos)
 
         metrics = self.exchange.ask(EVALUATE, task, self._models(participants), take)
         return metrics, board.judged()

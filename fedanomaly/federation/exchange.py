@@ -1,4 +1,4 @@
-"""One step across the clients: ask, check every answer, hand on what is sound, client by client."""
+"""One step across the clients: ask, check every answer, hand on what is sound, some clients at a time."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDic
 
 from fedanomaly.core.arrays import Arrays
 from fedanomaly.core.errors import FederationError, InvalidArrays
-from fedanomaly.core.keyed import Turn
-from fedanomaly.core.steps import Answer, WeightsStep
+from fedanomaly.core.steps import Answer, Step, WeightsStep
 from fedanomaly.federation.combine import Tally
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.mailbox import ChosenNodes
@@ -23,7 +22,10 @@ from fedanomaly.federation.protocol import TRAIN, Task
 from fedanomaly.federation.roster import Roster
 from fedanomaly.federation.strategies import WeightsStrategy
 
-Take = Callable[[Turn, Arrays], None]
+Take = Callable[[list[Answer]], dict[int, str]]
+
+BATCH_CLIENTS, BATCH_BYTES = 128, 1 << 18
+"""Answers wait for each other until they are so many: what many small clients send is checked at once."""
 
 
 class Exchange:
@@ -48,15 +50,15 @@ class Exchange:
         self.observer = observer
 
     def ask(self, kind: str, task: Task, requests: Mapping[int, Arrays], take: Take) -> dict[str, Metrics]:
-        """Send ``requests`` (by partition id) and give the answers to ``take``, one by one.
+        """Send ``requests`` (by partition id) and give the answers to ``take``, a batch at a time.
 
-        Nothing is kept here: an answer that ``take`` adds to a sum is forgotten at once.
+        Nothing is kept here: answers that ``take`` adds to a sum are forgotten at once.
 
         Parameters
         ----------
         take : callable
-            Gets turn and arrays in ascending order of client, whatever the order of arrival. Raises
-            :class:`InvalidArrays` for an answer that is not sound: it is left out, by name.
+            Gets turns and arrays in ascending order of client, whatever the order of arrival. Returns
+            what is wrong with those that are not sound, by client: they are left out, by name.
 
         Returns
         -------
@@ -74,11 +76,20 @@ class Exchange:
         by_node = {node: requests[client] for node, client in nodes.items()}
         metrics: dict[str, Metrics] = {}
         arriving = self._arriving(self.post.ask(kind, task, by_node), nodes, task.server_round, phase)
-        for client, reply in _ascending(arriving, requests):
-            try:
-                metrics[str(client)] = self._take(reply, task, client, take)
-            except InvalidArrays as error:
-                self._left_out(task, phase, client, str(error))
+        for batch in _batches(_ascending(arriving, requests)):
+            answers: list[Answer] = []
+            wrong: dict[int, str] = {}
+            for client, reply in batch:
+                if (reason := self._unfit(reply, client)) is not None:
+                    wrong[client] = reason
+                elif isinstance(reply, Reply):
+                    answers.append((task.turn(self.config.seed, self.config.rounds, client), reply.arrays))
+                    metrics[str(client)] = _spent(reply)
+            if answers:
+                wrong |= take(answers)
+            for client in sorted(wrong):
+                metrics.pop(str(client), None)
+                self._left_out(task, phase, client, wrong[client])
         self._require_enough(len(metrics), task, phase, len(requests))
         return metrics
 
@@ -116,21 +127,55 @@ class Exchange:
                 f"answered and at least {needed} are needed; see events.jsonl for the reasons"
             )
 
-    def _take(self, reply: Reply | Failure, task: Task, client: int, take: Take) -> Metrics:
+    def _unfit(self, reply: Reply | Failure, client: int) -> str | None:
+        """Return why a reply cannot be an answer of this client; None if it can."""
         if isinstance(reply, Failure):
-            raise InvalidArrays(reply.reason)
+            return reply.reason
         facts = reply.facts
         if facts.client != client:
-            raise InvalidArrays(f"it answered as client {facts.client}")
+            return f"it answered as client {facts.client}"
         if facts.rows != (before := self.roster.infos[client].train):
-            raise InvalidArrays(f"it now declares {facts.rows} training rows, before {before}")
-        take(task.turn(self.config.seed, self.config.rounds, client), reply.arrays)
-        return {
-            "rows": float(facts.rows),
-            "seconds": facts.seconds,
-            "bytes_up": reply.bytes_up,
-            "bytes_down": reply.bytes_down,
-        }
+            return f"it now declares {facts.rows} training rows, before {before}"
+        return None
+
+
+def checked(step: Step, state: Arrays, answers: list[Answer]) -> tuple[list[Answer], dict[int, str]]:
+    """Return the answers to a step that are sound, and what is wrong with the others, by client."""
+    if step.all_sound(state, answers):
+        return answers, {}
+    wrong: dict[int, str] = {}
+    for turn, arrays in answers:
+        try:
+            step.check(state, arrays, turn)
+        except InvalidArrays as error:
+            wrong[turn.client] = str(error)
+    return [answer for answer in answers if answer[0].client not in wrong], wrong
+
+
+def _spent(reply: Reply) -> Metrics:
+    return {
+        "rows": float(reply.facts.rows),
+        "seconds": reply.facts.seconds,
+        "bytes_up": reply.bytes_up,
+        "bytes_down": reply.bytes_down,
+    }
+
+
+def _batches(
+    replies: Iterable[tuple[int, Reply | Failure]],
+) -> Iterator[list[tuple[int, Reply | Failure]]]:
+    """Put replies together until they are many or large."""
+    batch: list[tuple[int, Reply | Failure]] = []
+    waiting = 0
+    for client, reply in replies:
+        batch.append((client, reply))
+        if isinstance(reply, Reply):
+            waiting += sum([array.nbytes for array in reply.arrays.values()])
+        if len(batch) == BATCH_CLIENTS or waiting > BATCH_BYTES:
+            yield batch
+            batch, waiting = [], 0
+    if batch:
+        yield batch
 
 
 def _ascending(
@@ -201,9 +246,10 @@ def average_weights(
     common = {**request, **weights, **extra}
     answers: list[Answer] = []
 
-    def take(turn: Turn, arrays: Arrays) -> None:
-        step.check(state, arrays, turn)
-        answers.append((turn, arrays))
+    def take(batch: list[Answer]) -> dict[int, str]:
+        sound, wrong = checked(step, state, batch)
+        answers.extend(sound)
+        return wrong
 
     metrics = exchange.ask(TRAIN, task, dict.fromkeys(task.participants, common), take)
     replies = [

@@ -14,7 +14,6 @@ from fedanomaly.federation.layout import layout
 from fedanomaly.federation.protocol import EVALUATE, TRAIN, Declared, Task
 from fedanomaly.federation.roster import introduction
 from fedanomaly.federation.scoring import info_of
-from fedanomaly.federation.wire import require_plain
 
 
 class Member:
@@ -49,13 +48,12 @@ class Member:
             raise InvalidArrays(f"this is client {client}, but the run has clients 0 to {config.clients - 1}")
         rows = self.work.load_partition(config, client)
         if kind == TRAIN:
-            arrays = dict(self.work.train(config, rows, task, request, client))
+            arrays: Arrays = self.work.train(config, rows, task, request, client)
         elif kind == EVALUATE:
-            arrays = dict(self.work.evaluate(config, rows, self._loaded(config, request), request, client))
+            arrays = self.work.evaluate(config, rows, self._loaded(config, request), request, client)
         else:
             table = layout(config).table
             arrays = introduction(info_of(client, rows), table.feature_names, table.fingerprint)
-        require_plain(arrays)
         return Declared(client, len(rows.train.y), time.perf_counter() - started), arrays
 
     def _loaded(self, config: RunConfig, request: Arrays) -> Detector:

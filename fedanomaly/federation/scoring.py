@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from fedanomaly.core.arrays import Arrays
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.floatgrid import Histogram, HistogramSum
+from fedanomaly.core.steps import Answer
 from fedanomaly.evaluation import (
     Calibration,
     Threshold,
@@ -18,59 +19,8 @@ from fedanomaly.evaluation import (
 )
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.observer import ClientInfo, Metrics, Scores
+from fedanomaly.federation.scores import BALANCED, CALIBRATION, TEST, ClientScores, ScoreBatch
 from fedanomaly.prepare import ClientRows
-
-_PARTS = ("calibration/legitimate", "calibration/fraud", "test/legitimate", "test/fraud")
-_BALANCED = ("balanced/legitimate", "balanced/fraud")
-_OPTIONAL = ("test/amount", *_BALANCED)
-
-
-@dataclass(frozen=True)
-class ClientScores:
-    """The histograms one client sent, read and checked."""
-
-    parts: dict[str, Histogram]
-
-    @classmethod
-    def from_arrays(cls, arrays: Arrays, info: ClientInfo) -> ClientScores:
-        """Read a client's answer.
-
-        Raises
-        ------
-        InvalidArrays
-            If a histogram is malformed, unknown, or counts other rows than the client declared.
-        """
-        names = {name.rsplit("/", 1)[0] for name in arrays}
-        if unknown := sorted(names - {*_PARTS, *_OPTIONAL}):
-            raise InvalidArrays(f"unknown histograms {unknown}")
-        parts = {
-            name: Histogram.from_arrays(arrays, name)
-            for name in (*_PARTS, *_OPTIONAL)
-            if name in names or name in _PARTS
-        }
-        declared = (
-            info.calibration - info.calibration_frauds,
-            info.calibration_frauds,
-            info.test - info.test_frauds,
-            info.test_frauds,
-        )
-        for name, rows in zip(_PARTS, declared, strict=True):
-            if parts[name].total != rows or parts[name].counts.dtype.kind != "i":
-                raise InvalidArrays(
-                    f"histogram {name!r} counts {parts[name].total:g} rows; {rows} were declared"
-                )
-        return cls(parts)
-
-    def balanced(self, name: str) -> Histogram:
-        """Return ``balanced/name`` scaled back to the true number of rows of its class.
-
-        Balancing then smooths the estimate of recall without changing how frequent fraud is.
-        """
-        real = self.parts[f"calibration/{name}"]
-        made = self.parts.get(f"balanced/{name}")
-        if made is None or not made.total:
-            return real
-        return made.scaled(real.total / made.total)
 
 
 @dataclass(frozen=True)
@@ -100,49 +50,64 @@ class Scoreboard:
     def __init__(self, config: RunConfig, personal: bool) -> None:
         self.config = config
         self.personal = personal
-        self.tests: dict[int, dict[str, Histogram]] = {}
-        self._own: dict[int, Threshold] = {}
-        self._common = _CalibrationSum()
+        self._waiting: list[ScoreBatch] = []
+        self._own: list[Threshold] = []
+        self._common = {name: HistogramSum() for name in (*CALIBRATION, *BALANCED)}
 
-    def add(self, client: int, scores: ClientScores) -> None:
-        """Take a client's answer; clients come in ascending order, so that floats round alike."""
-        self._common.add(scores)
+    def take(self, answers: Sequence[Answer], infos: Mapping[int, ClientInfo]) -> dict[int, str]:
+        """Take answers of clients, in ascending order; return what is wrong with those left out."""
+        if (batch := ScoreBatch.read(answers, infos)) is not None:
+            self.add(batch)
+            return {}
+        sound: dict[int, ClientScores] = {}
+        wrong: dict[int, str] = {}
+        for turn, arrays in answers:
+            try:
+                sound[turn.client] = ClientScores.from_arrays(arrays, infos[turn.client])
+            except InvalidArrays as error:
+                wrong[turn.client] = str(error)
+        self.add(ScoreBatch.of(sound))
+        return wrong
+
+    def add(self, batch: ScoreBatch) -> None:
+        """Add clients' histograms; they come in ascending order, so that floats round alike."""
+        for name, added in self._common.items():
+            added.add(batch.parts[name].together)
         if self.personal:
-            alone = _CalibrationSum()
-            alone.add(scores)
-            self._own[client] = _threshold(self.config, alone.calibration)
-        self.tests[client] = {name: part for name, part in scores.parts.items() if name.startswith("test/")}
+            each = zip(*(batch.parts[name].each() for name in self._common), strict=True)
+            self._own += [_threshold(self.config, _calibration(*parts)) for parts in each]
+        tests = {name: batch.parts[name] for name in TEST}
+        self._waiting.append(replace(batch, parts=tests))
 
     def judged(self) -> Judged:
         """Choose the threshold on calibration rows and measure on test rows."""
-        config, clients = self.config, list(self.tests)
-        common = _threshold(config, self._common.calibration)
-        summed = Scores(self._sum("test/legitimate"), self._sum("test/fraud"))
-        amounts = [parts.get("test/amount") for parts in self.tests.values()]
+        config, all_ = self.config, ScoreBatch.joined(self._waiting, TEST)
+        calibration = _calibration(*(added.total for added in self._common.values()))
+        common = _threshold(config, calibration)
+        legitimate, fraud = (all_.parts[name] for name in TEST)
         each = evaluate_each(
-            [parts["test/legitimate"] for parts in self.tests.values()],
-            [parts["test/fraud"] for parts in self.tests.values()],
-            [self._own.get(client, common).key for client in clients],
+            legitimate,
+            fraud,
+            [own.key for own in self._own] if self.personal else [common.key] * len(all_.clients),
             budget=config.alert_budget,
-            fraud_amount=amounts,
+            fraud_amount=all_.amounts,
+            knows_amount=all_.knows_amounts,
             alert_cost=config.alert_cost,
         )
-        metrics = {str(client): values for client, values in zip(clients, each, strict=True)}
+        metrics = {str(client): values for client, values in zip(all_.clients, each, strict=True)}
+        summed = Scores(Histogram.sum([legitimate.together]), Histogram.sum([fraud.together]))
         metrics["all"] = evaluate(
             summed.legitimate,
             summed.fraud,
             common.key,
             budget=config.alert_budget,
-            fraud_amount=None if None in amounts else self._sum("test/amount"),
+            fraud_amount=Histogram.sum([all_.amounts.together]) if all(all_.knows_amounts) else None,
             alert_cost=config.alert_cost,
         )
         if self.personal:  # each client flags by its own threshold: only the counts add up
             counts = (sum(values[name] for values in each) for name in ("tp", "fp", "tn", "fn"))
             metrics["all"] |= from_counts(*counts)
-        return Judged(metrics, common, summed, self._common.calibration.scores)
-
-    def _sum(self, name: str) -> Histogram:
-        return Histogram.sum([parts[name] for parts in self.tests.values()])
+        return Judged(metrics, common, summed, calibration.scores)
 
 
 def judge(config: RunConfig, clients: dict[int, ClientScores], personal: bool) -> Judged:
@@ -158,30 +123,15 @@ def judge(config: RunConfig, clients: dict[int, ClientScores], personal: bool) -
         Every client uses its own model and its own threshold.
     """
     board = Scoreboard(config, personal)
-    for client, scores in sorted(clients.items()):
-        board.add(client, scores)
+    board.add(ScoreBatch.of(dict(sorted(clients.items()))))
     return board.judged()
 
 
-class _CalibrationSum:
-    """The calibration histograms of some clients, added up."""
-
-    def __init__(self) -> None:
-        self._sums = {name: HistogramSum() for name in (*_PARTS[:2], *_BALANCED)}
-
-    def add(self, scores: ClientScores) -> None:
-        for name in _PARTS[:2]:
-            self._sums[name].add(scores.parts[name])
-        for name in _BALANCED:
-            self._sums[name].add(scores.balanced(name.removeprefix("balanced/")))
-
-    @property
-    def calibration(self) -> Calibration:
-        legitimate, fraud, balanced_legitimate, balanced_fraud = (
-            added.total for added in self._sums.values()
-        )
-        scores = Histogram.sum([legitimate, fraud])
-        return Calibration(scores, legitimate, fraud, balanced_legitimate, balanced_fraud)
+def _calibration(
+    legitimate: Histogram, fraud: Histogram, balanced_legitimate: Histogram, balanced_fraud: Histogram
+) -> Calibration:
+    scores = Histogram.sum([legitimate, fraud])
+    return Calibration(scores, legitimate, fraud, balanced_legitimate, balanced_fraud)
 
 
 def _threshold(config: RunConfig, calibration: Calibration) -> Threshold:

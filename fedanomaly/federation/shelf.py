@@ -1,4 +1,4 @@
-"""A cache bounded by bytes: what was used last stays."""
+"""A cache bounded by bytes: what came last stays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Value = TypeVar("Value")
 
 
 class Shelf(Generic[Key, Value]):
-    """Keeps values while they fit; of the rest those unused for longest go.
+    """Keeps values while they fit; then those kept for longest go.
 
     Parameters
     ----------
@@ -29,10 +29,8 @@ class Shelf(Generic[Key, Value]):
 
     def get(self, key: Key) -> Value | None:
         """Return what is kept under ``key``, or None."""
-        if key not in self._kept:
-            return None
-        self._kept.move_to_end(key)
-        return self._kept[key][0]
+        kept = self._kept.get(key)
+        return None if kept is None else kept[0]
 
     def put(self, key: Key, value: Value, size: int) -> None:
         """Keep ``value``, which takes ``size`` bytes, under a key that is not there yet."""

@@ -17,12 +17,11 @@ import os
 import signal
 import socket
 import struct
-import time
 import traceback
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from io import BufferedReader, BufferedWriter
+from io import BufferedReader
 from typing import Any, NoReturn, cast
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped, unused-ignore]
@@ -34,18 +33,15 @@ from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.frames import frame, unframe
 from fedanomaly.federation.layout import layout
 from fedanomaly.federation.local_post import LocalPost
+from fedanomaly.federation.parcels import Receiver, Sender, exactly
 from fedanomaly.federation.post import Failure, Reply
-from fedanomaly.federation.protocol import Declared, Task
+from fedanomaly.federation.protocol import Task
 
 PIPE_BYTES = 1 << 20
-FLUSH_BYTES, FLUSH_SECONDS = 1 << 15, 0.05
 ROWS_A_CALL = 200
 """What a client costs besides its rows, in rows: clients are shared out evenly by rows and number."""
 
 _LENGTHS = struct.Struct("<QQ")  # of kind, task and clients in JSON; of the request
-_KIND = struct.Struct("<cQ")  # answer or failure; length of what follows
-_FACTS = struct.Struct("<qqddd")  # client, rows, seconds, bytes up, bytes down
-_ANSWER, _FAILURE = b"A", b"F"
 
 
 @dataclass(eq=False)
@@ -57,7 +53,7 @@ class _Worker:
 
     process: int
     line: socket.socket
-    read: BufferedReader
+    read: Receiver
     alive: bool = True
     orders: deque[tuple[list[int], Arrays]] = field(default_factory=deque)
     left: int = 0
@@ -80,7 +76,7 @@ class _Worker:
         self.left -= 1
         try:
             if self.alive:
-                return _read_reply(self.read)
+                return self.read.next()
         except (EOFError, OSError):
             self.alive = False
         return Failure("its worker process is gone")
@@ -164,7 +160,7 @@ class ForkedPost(LocalPost):
         process = os.fork()
         if process:
             theirs.close()
-            return _Worker(process, ours, cast(BufferedReader, ours.makefile("rb", PIPE_BYTES)))
+            return _Worker(process, ours, Receiver(_reader(ours)))
         ours.close()
         for other in self._workers:  # an inherited end would hide the server's end from a sister
             other.read.close()
@@ -176,6 +172,10 @@ class ForkedPost(LocalPost):
         for worker in self._workers:
             worker.end()
         self._workers = []
+
+
+def _reader(line: socket.socket) -> BufferedReader:
+    return cast(BufferedReader, line.makefile("rb", PIPE_BYTES))
 
 
 def _shared_out(rows: list[int], workers: int) -> list[int]:
@@ -199,51 +199,17 @@ def _serve(line: socket.socket, post: LocalPost) -> NoReturn:
     gc.freeze()  # a collection here would copy every page it looks at
     try:
         with threadpool_limits(limits=1), contextlib.suppress(EOFError, OSError):
-            _answer_orders(line.makefile("rb"), cast(BufferedWriter, line.makefile("wb", FLUSH_BYTES)), post)
+            _answer_orders(_reader(line), Sender(line), post)
     except BaseException:
         traceback.print_exc()
     os._exit(0)
 
 
-def _answer_orders(read: BufferedReader, write: BufferedWriter, post: LocalPost) -> NoReturn:
+def _answer_orders(read: BufferedReader, send: Sender, post: LocalPost) -> NoReturn:
     while True:
-        facts, body = _LENGTHS.unpack(_exactly(read, _LENGTHS.size))
-        kind, task_facts, clients = json.loads(_exactly(read, facts))
-        task, request = Task.from_facts(task_facts), unframe(_exactly(read, body))
-        flushed = time.monotonic()
+        facts, body = _LENGTHS.unpack(exactly(read, _LENGTHS.size))
+        kind, task_facts, clients = json.loads(exactly(read, facts))
+        task, request = Task.from_facts(task_facts), unframe(exactly(read, body))
         for client in clients:
-            _write_reply(write, post.reply(kind, client, task, request))
-            if (now := time.monotonic()) - flushed > FLUSH_SECONDS:
-                write.flush()
-                flushed = now
-        write.flush()
-
-
-# -- replies on the line --------------------------------------------------------------------------
-
-
-def _write_reply(write: BufferedWriter, reply: Reply | Failure) -> None:
-    if isinstance(reply, Failure):
-        text = reply.reason.encode(errors="replace")
-        write.write(_KIND.pack(_FAILURE, len(text)) + text)
-        return
-    facts, body = reply.facts, frame(reply.arrays)
-    write.write(_KIND.pack(_ANSWER, _FACTS.size + len(body)))
-    write.write(_FACTS.pack(facts.client, facts.rows, facts.seconds, reply.bytes_up, reply.bytes_down))
-    write.write(body)
-
-
-def _read_reply(read: BufferedReader) -> Reply | Failure:
-    kind, length = _KIND.unpack(_exactly(read, _KIND.size))
-    data = _exactly(read, length)
-    if kind == _FAILURE:
-        return Failure(data.decode())
-    client, rows, seconds, bytes_up, bytes_down = _FACTS.unpack_from(data)
-    return Reply(Declared(client, rows, seconds), unframe(data, _FACTS.size), bytes_up, bytes_down)
-
-
-def _exactly(read: BufferedReader, count: int) -> bytes:
-    data = read.read(count)
-    if len(data) < count:
-        raise EOFError
-    return data
+            send.put(post.reply(kind, client, task, request))
+        send.send()

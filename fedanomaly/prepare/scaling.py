@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ from fedanomaly.core.arrays import Array, Arrays, require
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.keyed import Turn
 from fedanomaly.core.registry import Registry
-from fedanomaly.core.steps import Step
+from fedanomaly.core.steps import Answer, Step
 
 CENTER, SCALE = "scaling/center", "scaling/scale"
 _SMALLEST = 1e-150  # below, a square or a quotient leaves the range of float64
@@ -86,3 +86,8 @@ def declared_rows(state: Arrays, turn: Turn) -> float:
     """Return how many rows client ``turn.client`` may speak for: what it declared, if it did."""
     rows = state.get("rows")
     return float(rows[turn.client]) if rows is not None and turn.client < len(rows) else 2.0**53
+
+
+def all_declared_rows(state: Arrays, answers: Sequence[Answer]) -> npt.NDArray[np.float64]:
+    """Return :func:`declared_rows` of all who answered."""
+    return np.array([declared_rows(state, turn) for turn, _ in answers])

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 
 from fedanomaly.core.arrays import Array, Arrays, require, require_only
+from fedanomaly.core.batches import stacked, within
 from fedanomaly.core.errors import InvalidArrays, UserError
 from fedanomaly.core.keyed import Turn
-from fedanomaly.core.steps import AdditiveStep
-from fedanomaly.prepare.scaling import SCALINGS, declared_rows, require_float64, scaling_state
+from fedanomaly.core.steps import AdditiveStep, Answer
+from fedanomaly.prepare.scaling import (
+    SCALINGS,
+    all_declared_rows,
+    declared_rows,
+    require_float64,
+    scaling_state,
+)
 
 _LARGEST = 1e300  # sums of many clients stay finite
 _CONSTANT = 1e-13  # variance in units of the squared mean that is no more than rounding
@@ -55,11 +63,24 @@ class MomentsScaling(AdditiveStep):
         squares = require_float64(answer, "squares", total.shape, 0.0, _LARGEST)
         if count.dtype != np.int64:
             raise InvalidArrays(f"array 'count' is {count.dtype}, expected int64")
-        n = float(count[0])
-        # the mean of squares is never below the square of the mean (Cauchy-Schwarz), up to rounding;
-        # squares of values below 1e-154 vanish
-        if (np.abs(total) / n > np.sqrt(squares / n) * (1 + 1e-9) + 1e-150).any():
+        if _impossible(count, total, squares):
             raise InvalidArrays("a sum is larger than its count and sum of squares allow")
+
+    def all_sound(self, state: Arrays, answers: Sequence[Answer]) -> bool:
+        """Look at all moments at once."""
+        batch = stacked(answers, {"count": np.int64, "sum": np.float64, "squares": np.float64})
+        if batch is None:
+            return False
+        count, total, squares = batch["count"], batch["sum"], batch["squares"]
+        return (
+            count.shape[1:] == (1,)
+            and total.ndim == 2
+            and squares.shape == total.shape
+            and within(count[:, 0], 1, all_declared_rows(state, answers))
+            and within(total, -_LARGEST, _LARGEST)
+            and within(squares, 0.0, _LARGEST)
+            and not _impossible(count, total, squares)
+        )
 
     def finish(self, state: Arrays, total: Arrays) -> Arrays:
         """Return the state with mean and standard deviation of all rows."""
@@ -68,3 +89,12 @@ class MomentsScaling(AdditiveStep):
         variance = total["squares"] / n - mean**2
         constant = variance <= _CONSTANT * mean**2
         return scaling_state(state, mean, np.sqrt(np.where(constant, 0.0, variance)))
+
+
+def _impossible(count: Array, total: Array, squares: Array) -> bool:
+    """Return whether no rows have these moments: count (..., 1), sums (..., n_features).
+
+    The mean of squares is never below the square of the mean (Cauchy-Schwarz), up to rounding; squares
+    of values below 1e-154 vanish.
+    """
+    return bool((np.abs(total) / count > np.sqrt(squares / count) * (1 + 1e-9) + 1e-150).any())

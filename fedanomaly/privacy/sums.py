@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from fedanomaly.core.arrays import Arrays
 
 
@@ -25,10 +27,11 @@ class SecureSum:
     def add(self, answer: Arrays) -> None:
         """Add one client's answer, which is not modified."""
         if not self.total:
-            self.total = {name: array.copy() for name, array in answer.items()}
+            self.total = {name: np.array(array) for name, array in answer.items()}
             return
         for name, array in answer.items():
-            self.total[name] += array
+            total = self.total[name]
+            np.add(total, array, out=total)
 
 
 def secure_sum(answers: Iterable[Arrays]) -> Arrays:

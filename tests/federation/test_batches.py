@@ -1,0 +1,228 @@
+"""Looking at many answers at once: what it vouches for, each check accepts; and sound answers do pass."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedanomaly.core.arrays import digest
+from fedanomaly.core.batches import stacked
+from fedanomaly.core.errors import InvalidArrays
+from fedanomaly.core.floatgrid import Histogram
+from fedanomaly.core.histograms import Histograms
+from fedanomaly.core.keyed import Turn
+from fedanomaly.core.steps import AdditiveStep
+from fedanomaly.detectors._forest_arrays import forest_from_arrays, forest_to_arrays, joined_forest
+from fedanomaly.detectors._trees import Forest
+from fedanomaly.federation import RunConfig
+from fedanomaly.federation import client as verbs
+from fedanomaly.federation.combine import combine
+from fedanomaly.federation.protocol import ROUND, SCALING, SETUP, Task
+from fedanomaly.federation.scores import ClientScores, ScoreBatch
+from fedanomaly.federation.scoring import info_of
+from fedanomaly.prepare.standard import MomentsScaling
+
+CLIENTS = tuple(range(6))
+SUMS = RunConfig(
+    data="wdbc", clients=6, rounds=1, detector="one-class-svm", aggregation="nystrom-mean", scaling="standard"
+)
+TREES = RunConfig(data="wdbc", clients=6, rounds=1, partition="uneven", params="n_estimators=40")
+NOBODYS = RunConfig(data="wdbc", clients=6, rounds=1, params="n_estimators=3")  # some clients grow no tree
+
+
+@cache
+def exchanges(config):
+    """Return step, state and answers of every exchange of a run, and the last state."""
+    rows = [verbs.load_partition(config, client) for client in CLIENTS]
+    plan, seen = verbs.build(config), []
+    state = {
+        "rows": np.array([len(part.train) for part in rows]),
+        "features": np.array(rows[0].train.X.shape[1]),
+    }
+    for phase, number in ((SCALING, 0), (SETUP, 0), (ROUND, 1)):
+        for index, step in enumerate(plan.steps(phase, number)):
+            task = Task(phase, index, number, CLIENTS)
+            request = plan.request(step, state)
+            answers = [
+                (task.turn(config.seed, 1, client), verbs.train(config, rows[client], task, request, client))
+                for client in CLIENTS
+            ]
+            seen.append((step, state, answers))
+            state = combine(step, state, answers)
+    return seen, state, rows
+
+
+@pytest.mark.parametrize("config", [SUMS, TREES, NOBODYS])
+def test_sound_answers_pass_at_once(config):
+    for step, state, answers in exchanges(config)[0]:
+        assert step.all_sound(state, answers), step.name
+        assert step.all_sound(state, answers[:1]), step.name
+
+
+def damaged(arrays, draw):
+    """Return arrays with one thing changed, at random: a value, dtype, length or name."""
+    name = draw(st.sampled_from(sorted(arrays)))
+    array = arrays[name].copy()
+    how = draw(
+        st.sampled_from(["value", "value", "value", "value", "dtype", "shorter", "axis", "gone", "more"])
+    )
+    if how == "value" and array.size:
+        at = draw(st.integers(0, array.size - 1))
+        extremes = [0, 1, 2, 255, -1, 10**6, -(10**6), 2**53 + 2, 1e200, -1e-300, np.nan, np.inf]
+        with np.errstate(all="ignore"):
+            if draw(st.booleans()):
+                wanted = np.float64(draw(st.sampled_from(extremes)))
+                array.reshape(-1)[at : at + 1] = np.array([wanted]).astype(array.dtype)
+            else:
+                raw = array.reshape(-1).view(np.uint8)
+                raw[draw(st.integers(0, len(raw) - 1))] ^= 1 << draw(st.integers(0, 7))
+    elif how == "dtype":
+        array = array.astype(draw(st.sampled_from(["f8", "f4", "i8", "i4", "u2", ">f8", "S8"])))
+    elif how == "shorter" and array.ndim:
+        array = array[:-1]
+    elif how == "axis":
+        array = array[None]
+    elif how == "gone":
+        return {other: arrays[other] for other in arrays if other != name}
+    elif how == "more":
+        return {**arrays, "stranger": array}
+    return {**arrays, name: array}
+
+
+def refusal(check):
+    try:
+        check()
+    except InvalidArrays as error:
+        return str(error)
+    return None
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.data(), st.sampled_from([SUMS, TREES, NOBODYS]))
+def test_no_answer_is_vouched_for_that_its_check_refuses(data, config):
+    step, state, answers = data.draw(st.sampled_from(exchanges(config)[0]))
+    client = data.draw(st.sampled_from(CLIENTS))
+    turn, arrays = answers[client]
+    broken = damaged(arrays, data.draw)
+    refused = refusal(lambda: step.check(state, broken, turn))
+    together = [*answers[:client], (turn, broken), *answers[client + 1 :]]
+    assert not (step.all_sound(state, together) and refused), refused
+    assert not (step.all_sound(state, [(turn, broken)]) and refused), refused
+
+
+def test_a_subclass_with_a_check_of_its_own_is_not_vouched_for_by_its_parent():
+    class Strict(MomentsScaling):
+        name = "strict"
+
+        def check(self, state, answer, turn):
+            raise InvalidArrays("never")
+
+    (_, state, answers), *_ = exchanges(SUMS)[0]
+    assert MomentsScaling().all_sound(state, answers)
+    assert not Strict().all_sound(state, answers)
+
+
+def test_answers_of_other_forms_are_not_stacked():
+    class Nothing(AdditiveStep):
+        pass
+
+    def answers(*arrays):
+        return [(Turn(0, 1, 1, client, CLIENTS), {"a": array}) for client, array in enumerate(arrays)]
+
+    both = stacked(answers(np.array(1.0), np.array(2.0)), {"a": np.float64})
+    np.testing.assert_array_equal(both["a"], [1.0, 2.0])
+    wide = stacked(answers(np.ones((2, 3)), np.zeros((2, 3))), {"a": np.float64})
+    assert wide["a"].shape == (2, 2, 3)
+    for other in (np.ones(2), np.ones(3, np.float32), np.ones((3, 1)), [1.0, 1.0, 1.0], np.float64(1)):
+        assert stacked(answers(np.ones(3), other), {"a": np.float64}) is None
+        assert stacked(answers(other, np.ones(3)), {"a": np.float64}) is None
+    assert stacked(answers(np.ones(3)), {"a": np.float64, "b": np.float64}) is None
+    assert stacked([(None, {"a": np.ones(3), "b": np.ones(3)})], {"a": np.float64}) is None
+
+
+@pytest.mark.parametrize("config", [TREES, NOBODYS])
+def test_trees_of_all_clients_are_joined_as_one_by_one(config):
+    step, _, answers = exchanges(config)[0][-1]
+    parts = [arrays for _, arrays in answers]
+    joined = joined_forest(parts)
+    apart = Forest.join([forest_from_arrays(part, min_trees=0) for part in parts])
+    assert step.name == "grow-trees"
+    assert digest(forest_to_arrays(joined)) == digest(forest_to_arrays(apart))
+    assert joined.counts.dtype == apart.counts.dtype
+    assert joined_forest([parts[0], {**parts[1], "n_features": np.array(7)}]) is None
+
+
+# -- scores -------------------------------------------------------------------------------------------
+
+
+@cache
+def scored(balance):
+    config = RunConfig(
+        data="synthetic", rows=6_000, clients=6, rounds=1, params="n_estimators=24", **dict(balance)
+    )
+    _, state, rows = exchanges(config)
+    plan = verbs.build(config)
+    model = plan.load(plan.aggregation.model(state))
+    answers = [
+        (Turn(1, 1, 1, client, CLIENTS), verbs.evaluate(config, rows[client], model, state, client))
+        for client in CLIENTS
+    ]
+    return answers, {client: info_of(client, rows[client]) for client in CLIENTS}
+
+
+BALANCES = [(), (("balance", "smote"), ("balance_where", "calibration"))]
+
+
+def same(one, other):
+    assert one.clients == other.clients
+    assert one.knows_amounts == other.knows_amounts
+    for name in other.parts:
+        for got, wanted in zip(one.parts[name].each(), other.parts[name].each(), strict=True):
+            np.testing.assert_array_equal(got.keys, wanted.keys)
+            np.testing.assert_array_equal(got.counts, wanted.counts)
+    np.testing.assert_array_equal(one.amounts.counts, other.amounts.counts)
+
+
+@pytest.mark.parametrize("balance", BALANCES)
+def test_scores_read_at_once_are_those_read_one_by_one(balance):
+    answers, infos = scored(balance)
+    each = {turn.client: ClientScores.from_arrays(arrays, infos[turn.client]) for turn, arrays in answers}
+    batch = ScoreBatch.read(answers, infos)
+    assert batch is not None
+    assert batch.knows_amounts == [True] * 6
+    same(batch, ScoreBatch.of(each))
+    halves = [ScoreBatch.read(answers[:2], infos), ScoreBatch.read(answers[2:], infos)]
+    same(ScoreBatch.joined(halves, list(batch.parts)), batch)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.data(), st.sampled_from(BALANCES))
+def test_no_scores_are_read_that_one_by_one_are_refused(data, balance):
+    answers, infos = scored(balance)
+    client = data.draw(st.sampled_from(CLIENTS))
+    turn, arrays = answers[client]
+    broken = damaged(arrays, data.draw)
+    refused = refusal(lambda: ClientScores.from_arrays(broken, infos[client]))
+    together = [*answers[:client], (turn, broken), *answers[client + 1 :]]
+    batch = ScoreBatch.read(together, infos)
+    assert batch is None or refused is None, refused
+    if batch is not None:
+        same(
+            batch,
+            ScoreBatch.of({t.client: ClientScores.from_arrays(a, infos[t.client]) for t, a in together}),
+        )
+
+
+def test_histograms_side_by_side_take_empty_ones():
+    parts = [Histogram.of(values) for values in ([], [1.0, 1.0, 2.0], [], [0.5], [])]
+    beside = Histograms.of(parts)
+    assert len(beside) == 5
+    np.testing.assert_array_equal(beside.totals, [0, 3, 0, 1, 0])
+    assert [part.counts.tolist() for part in beside.each()] == [part.counts.tolist() for part in parts]
+    answers = [part.to_arrays("x") for part in parts]
+    read = Histograms.read(answers, "x")
+    assert read is not None
+    np.testing.assert_array_equal(read.keys, beside.keys)
+    assert len(Histograms.joined([])) == 0
