@@ -12,7 +12,8 @@ fall on one side of a split while the tree grows and on the other when it is sco
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 from numba import njit
@@ -78,14 +79,36 @@ def to_codes(x: Array, floats: Array, code_bits: Integer) -> Integer:
     return bad
 
 
-@_compiled
+def _finite_check(line: int, ahead: int) -> Callable[[Array], bool]:
+    """Return what tells whether a flat array is finite, for so many values a line of memory.
+
+    Left to itself, a core reads a quarter slower than its memory can give: lines are asked for
+    ``ahead`` values before they are looked at. Both numbers are constants to the compiler.
+    """
+    block = 8 * line
+
+    @_compiled
+    def check(x: Array) -> bool:
+        bad = np.int32(0)
+        whole = max(0, len(x) - ahead) // block * block
+        for start in range(0, whole, block):
+            for k in range(0, block, line):
+                prefetch(x, start + ahead + k)
+            for k in range(block):
+                bad |= np.int32(x[start + k] - x[start + k] != 0)
+        for i in range(whole, len(x)):
+            bad |= np.int32(x[i] - x[i] != 0)
+        return bool(bad == 0)
+
+    return cast("Callable[[Array], bool]", check)
+
+
+_doubles, _singles = _finite_check(8, 1024), _finite_check(16, 4096)
+
+
 def all_finite(X: Array) -> bool:
     """Return whether no value is infinite or NaN; C-contiguous, at the speed of memory."""
-    values = X.reshape(-1)
-    bad = np.int32(0)
-    for i in range(len(values)):
-        bad |= np.int32(values[i] - values[i] != 0)
-    return bool(bad == 0)
+    return (_doubles if X.itemsize == 8 else _singles)(X.reshape(-1))
 
 
 @_compiled

@@ -18,7 +18,7 @@ from fedanomaly.core.arrays import Array
 from fedanomaly.detectors import _forest_kernels, _vectors
 from fedanomaly.detectors._trees import Forest
 
-_CHUNK = 8_192  # rows that a thread takes at a time: whole blocks, and some milliseconds
+_CHUNK = 4_096  # rows that a thread takes at a time: whole blocks, and less than a millisecond
 _FEW = 64  # rows for which a block of 256 is not worth its while
 
 
