@@ -113,21 +113,24 @@ def all_finite(X: Array) -> bool:
 
 @_compiled
 def _sample(state: Array, taken: Array, X: Array, rows: Array) -> None:
-    """Fill ``rows`` with distinct row numbers, by Floyd's algorithm (Bentley, Floyd 1987); send for them."""
+    """Fill ``rows`` with distinct row numbers, by Floyd's algorithm (Bentley, Floyd 1987); send for them.
+
+    ``taken`` has a bit a row, all of them zero before and after.
+    """
     values, n_features, line = X.reshape(-1), X.shape[1], LINE // X.itemsize
-    n, size = len(taken), len(rows)
+    n, size = len(X), len(rows)
     for i in range(size):
         last = n - size + i
         row = _below(state, last + 1)
-        if taken[row]:
+        if (taken[row >> 6] >> np.uint64(row & 63)) & np.uint64(1):
             row = last
-        taken[row] = True
+        taken[row >> 6] |= np.uint64(1) << np.uint64(row & 63)
         rows[i] = row
         for at in range(row * n_features, (row + 1) * n_features, line):
             prefetch(values, at)
         prefetch(values, (row + 1) * n_features - 1)
     for i in range(size):
-        taken[rows[i]] = False
+        taken[rows[i] >> 6] = np.uint64(0)
 
 
 @_compiled
@@ -173,7 +176,7 @@ def grow(X: Array, keys: Array, psi: Integer, depth: Integer, nodes: Array, coun
     while (1 << height) < psi:
         height += 1
     states = keys.copy()
-    taken = np.zeros(n, np.bool_)
+    taken = np.zeros((n >> 6) + 1, np.uint64)
     sampled, aside = np.empty((2, psi), np.int64), np.empty(psi, np.int64)
     floats = np.empty(psi * n_features, np.float32)
     bits = floats.view(np.int32)
