@@ -26,7 +26,8 @@ from fedanomaly.detectors._forest_codes import LARGEST, grid_step
 from fedanomaly.detectors._forest_growth import Growth, Integers, level_of
 from fedanomaly.detectors._forest_union import forest_so_far, trees_this_round, with_more_trees
 from fedanomaly.detectors._trees import MAX_PSI, depth_for, node_dtype
-from fedanomaly.detectors.base import Aggregation
+from fedanomaly.detectors.base import Aggregation, Detector
+from fedanomaly.detectors.references import Pooled, ShipRows
 
 if TYPE_CHECKING:
     from fedanomaly.detectors.isolation_forest import IsolationForest
@@ -174,6 +175,7 @@ class Exact(Aggregation):
         "keyed hashes of rows that might be sampled, by which a guessed or shared row can be recognised"
     )
     source = "Liu et al. 2008; bottom-k samples (Cohen and Kaplan 2007); the level-wise exchange is ours"
+    pooled_by = "pooled-exact"
 
     detector: IsolationForest
 
@@ -221,6 +223,32 @@ def fit_exact(detector: IsolationForest, X: Array, seed: int) -> IsolationForest
             state |= step.finish(state, answer)
     fitted: IsolationForest = clone(detector)
     return fitted.load(forest_so_far(state))
+
+
+class ShipRowsExact(ShipRows):
+    """Every client's training rows, as they are; the server grows the exact forest on them."""
+
+    name = "ship-rows-exact"
+
+    detector: IsolationForest
+
+    def fit(self, X: Array, y: Array | None, turn: Turn) -> tuple[Detector, int]:
+        """Return the forest that ``exact`` would have grown without moving a row."""
+        return fit_exact(self.detector, X, turn.seed), len(X)
+
+
+class PooledExact(Pooled):
+    """All training rows in one place, and of these the forest of :class:`Exact`: the same to the bit."""
+
+    name = "pooled-exact"
+    title = "all rows travel to the server, which grows the forest of 'exact': the same bits, not private"
+    source = "the upper reference of 'exact'"
+
+    detector: IsolationForest
+
+    def round(self, server_round: int, rounds: int) -> Sequence[Step]:
+        """Ship the rows in round 1; later rounds have no steps."""
+        return (ShipRowsExact(self.detector),) if server_round == 1 else ()
 
 
 def _here(answer: Arrays, n_open: int) -> Array:

@@ -101,6 +101,7 @@ class Aggregation(ABC):
     ships_rows: bool = False  # training rows themselves leave the client
     weights: ClassVar[bool] = False  # its rounds are weights that any Flower strategy can average
     personal: ClassVar[bool] = False  # every client keeps a model and a threshold of its own
+    pooled_by: ClassVar[str] = "pooled"  # which aggregation is its reference with all rows in one place
     iterative: ClassVar[bool] = False  # more rounds make the model better (as with weights), not only larger
 
     def __init__(self, detector: Detector) -> None:

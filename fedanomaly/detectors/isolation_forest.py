@@ -16,7 +16,7 @@ from fedanomaly.detectors import _params
 from fedanomaly.detectors._box_trees import CountForest
 from fedanomaly.detectors._forest_arrays import forest_from_arrays, forest_to_arrays
 from fedanomaly.detectors._forest_count import BOXES, Count
-from fedanomaly.detectors._forest_exact import Exact
+from fedanomaly.detectors._forest_exact import Exact, PooledExact
 from fedanomaly.detectors._forest_recount import Recount
 from fedanomaly.detectors._forest_union import Union
 from fedanomaly.detectors._trees import MAX_PSI, MAX_TREES, Forest, depth_for
@@ -101,7 +101,7 @@ class IsolationForest(Detector):
     default_scaling = "none"
     compiled = True
     aggregations: ClassVar[dict[str, type[Aggregation]]] = {
-        way.name: way for way in (Union, Recount, Exact, Count)
+        way.name: way for way in (Union, Recount, Exact, Count, PooledExact)
     }
 
     def __init__(

@@ -87,9 +87,13 @@ class ShipRows(CollectStep):
             raise InvalidArrays(f"clients sent rows of different numbers of features: {sorted(widths)}")
         X = np.concatenate([answer["X"] for _, answer in answers])
         y = np.concatenate([answer["y"] for _, answer in answers]) if self.detector.supervised else None
-        fitted, rows = fit_keyed(self.detector, X, answers[0][0].shared_generator("pooled"), y)
+        fitted, rows = self.fit(X, y, answers[0][0])
         used = np.array(rows, dtype=np.int64)
         return {"pooled/rows_used": used, **with_prefix(fitted.to_arrays(), "pooled/model")}
+
+    def fit(self, X: Array, y: Array | None, turn: Turn) -> tuple[Detector, int]:
+        """Return the fitted detector and the number of rows it saw."""
+        return fit_keyed(self.detector, X, turn.shared_generator("pooled"), y)
 
 
 class Pooled(Aggregation):

@@ -123,8 +123,9 @@ def methods_of(options: BenchmarkOptions) -> list[tuple[str, str]]:
     chosen: Mapping[str, type[Detector]] = {name: detectors()[name] for name in _known(options.detectors)}
     methods = []
     for name, cls in (chosen or known).items():
+        pooled = {way.pooled_by for way in aggregations_of(cls).values()}  # not federated: only if asked for
         own = [way for way in aggregations_of(cls) if way not in REFERENCES]
-        wanted = [way for way in own if not options.aggregations or way in options.aggregations]
+        wanted = [way for way in own if way in (options.aggregations or set(own) - pooled)]
         methods += [(name, way) for way in (*wanted, *REFERENCES) if wanted]
     ways = {way for cls in detectors().values() for way in aggregations_of(cls)}
     if unknown := [way for way in options.aggregations if way not in ways]:

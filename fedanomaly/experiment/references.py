@@ -13,6 +13,7 @@ from fedanomaly.federation.coordinator import Coordinator
 from fedanomaly.federation.layout import layout
 from fedanomaly.federation.local_engine import local_engine
 from fedanomaly.federation.observer import Metrics, Observer, RoundRecord, Scores
+from fedanomaly.federation.plan import make_plan
 from fedanomaly.prepare import TEST
 
 NAMES = ("local", "pooled")
@@ -63,12 +64,14 @@ def reference(
 ) -> Reference:
     """Compute ``local`` or ``pooled`` for a run, on the local engine and the same rows.
 
-    Without attack, defence and private noise: what could be reached. Where the run's aggregation is
+    An aggregation may name the way in which its rows are pooled: that of ``exact`` gives the same
+    forest to the bit. Without attack, defence and private noise: what could be reached. Where the run's aggregation is
     itself that reference, this repeats it.
     """
+    way = make_plan(config).aggregation.pooled_by if name == "pooled" else name
     alone = replace(
         config,
-        aggregation=name,
+        aggregation=way,
         rounds=1,
         references=False,
         fraction_train=1.0,

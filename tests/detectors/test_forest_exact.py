@@ -15,7 +15,7 @@ from fedanomaly.detectors import _forest_bottom_k as bottom_k
 from fedanomaly.detectors._box_loops import count_leaves
 from fedanomaly.detectors._forest_bottom_k import DrawSamples, SketchRows, Trees, distinct_rows, my_part
 from fedanomaly.detectors._forest_codes import codes_of, draw_cuts, grid_step, values_of
-from fedanomaly.detectors._forest_exact import EXTRA_LEVELS, Exact, GrowLevel, fit_exact
+from fedanomaly.detectors._forest_exact import EXTRA_LEVELS, Exact, GrowLevel, PooledExact, fit_exact
 from fedanomaly.detectors._forest_growth import Growth
 from fedanomaly.detectors._forest_loops import places
 from fedanomaly.detectors.contract import run_steps
@@ -88,6 +88,13 @@ def test_rounds_only_share_the_trees() -> None:
     parts = np.array_split(X, 4)
     assert digest(build(parts, rounds=5)) == digest(in_one_place(X))
     assert len(build(parts, rounds=20)["psi"]) == 12  # more rounds than trees
+
+
+def test_pooled_rows_make_the_same_forest() -> None:
+    X = a_table().X
+    detector = IsolationForest(n_estimators=12, max_samples=64)
+    pooled = run_steps(PooledExact(detector), np.array_split(X, 3), rounds=2, seed=SEED)
+    assert digest(PooledExact(detector).model(pooled)) == digest(in_one_place(X))
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "int64", "float16", "float32"])

@@ -235,3 +235,18 @@ def test_the_report_of_an_ensemble_says_how_far_its_members_agree(tmp_path):
     (line,) = [line for line in (result.path / "report.md").read_text().splitlines() if "Members and" in line]
     agreement = result.detector.agreement()[0, 1]
     assert f"hbos and mahalanobis {agreement:.2f}" in line
+
+
+@pytest.mark.parametrize("partition", ["feature", "dirichlet"])
+def test_the_exact_forest_and_its_pooled_reference_are_one(partition, tmp_path):
+    common = {"clients": 4, "params": "n_estimators=20", "seed": 1}
+    exact = fedanomaly.run(
+        "wdbc", aggregation="exact", partition=partition, rounds=2, out=tmp_path / "exact", **common
+    )
+    pooled = fedanomaly.run(
+        "wdbc", aggregation="pooled-exact", rounds=1, references=False, out=tmp_path / "pooled", **common
+    )
+    assert digest(exact.detector.to_arrays()) == digest(pooled.detector.to_arrays())
+    reference = exact.summary["references"]["pooled"]
+    for name in FIGURES:
+        assert reference[name] == exact.summary["metrics"][name], name
