@@ -65,8 +65,8 @@ def reference(
     """Compute ``local`` or ``pooled`` for a run, on the local engine and the same rows.
 
     An aggregation may name the way in which its rows are pooled: that of ``exact`` gives the same
-    forest to the bit. Without attack, defence and private noise: what could be reached. Where the run's aggregation is
-    itself that reference, this repeats it.
+    forest to the bit. Without attack, defence and private noise: what could be reached. Where the
+    run's aggregation is itself that reference, this repeats it.
     """
     way = make_plan(config).aggregation.pooled_by if name == "pooled" else name
     alone = replace(
