@@ -268,9 +268,7 @@ class IsolationForest(Detector):
 
     def _takes_as_it_is(self, X: object) -> bool:
         """Tell whether ``X`` is an array that validation would pass on unchanged."""
-        return (
-            _is_plain(X) and X.shape[1] == self.n_features_in_ and not hasattr(self, "feature_names_in_")
-        )
+        return _is_plain(X) and X.shape[1] == self.n_features_in_ and not hasattr(self, "feature_names_in_")
 
     def _rows_to_fit(self, X: npt.ArrayLike) -> Array:
         """Return the rows to fit, which may hold values that are not finite."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 
@@ -16,13 +17,13 @@ from fedanomaly.detectors import Detector
 from fedanomaly.federation.attacks import poisoned, tampered
 from fedanomaly.federation.combine import combine
 from fedanomaly.federation.config import RunConfig
-from fedanomaly.federation.layout import LayoutKey, layout_key, layout_of
+from fedanomaly.federation.layout import layout_key, layout_of
 from fedanomaly.federation.plan import Plan, make_plan, scaled
 from fedanomaly.federation.protocol import SCALING, Task
 from fedanomaly.federation.shelf import Shelf
 from fedanomaly.prepare import Balanced, ClientRows, balance, client_rows
 
-_SHELF: Shelf[tuple[LayoutKey, str, int], ClientRows] = Shelf(1 << 30)
+_SHELF: Shelf[tuple[str, int], ClientRows] = Shelf(1 << 30)
 """Rows of clients that are asked again: in an engine with many clients in one process, of all that fit."""
 
 
@@ -34,16 +35,18 @@ def load_partition(config: RunConfig, client: int) -> ClientRows:
     UserError
         If the data cannot be read or the client would have no training row.
     """
-    return poisoned(config, _load_partition(layout_key(config), config.train_on, client), client)
-
-
-def _load_partition(key: LayoutKey, train_on: str, client: int) -> ClientRows:
-    slot = key, train_on, client
+    slot = _split(config), client
     if (kept := _SHELF.get(slot)) is None:
-        held = layout_of(key)
-        kept = client_rows(held.table, held.indices[client], held.folds, client, train_on)
+        held = layout_of(layout_key(config))
+        kept = client_rows(held.table, held.indices[client], held.folds, client, config.train_on)
         _SHELF.put(slot, kept, sum(part.nbytes for part in (kept.train, kept.calibration, kept.test)))
-    return kept
+    return poisoned(config, kept, client)
+
+
+@lru_cache(maxsize=32)
+def _split(config: RunConfig) -> str:
+    """Return all that decides the clients' rows, as a text: it is hashed once, not for every answer."""
+    return repr((layout_key(config), config.train_on))
 
 
 def forget_rows() -> None:

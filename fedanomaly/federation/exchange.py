@@ -24,7 +24,7 @@ from fedanomaly.federation.strategies import WeightsStrategy
 
 Take = Callable[[list[Answer]], dict[int, str]]
 
-BATCH_CLIENTS, BATCH_BYTES = 128, 1 << 18
+BATCH_CLIENTS, BATCH_BYTES = 64, 1 << 18
 """Answers wait for each other until they are so many: what many small clients send is checked at once."""
 
 

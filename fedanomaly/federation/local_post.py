@@ -53,20 +53,21 @@ class LocalPost(Post):
     ) -> Iterator[tuple[int, Reply | Failure]]:
         """Let one client after the other answer, in the given order."""
         for node, request in requests.items():
-            reply = self.reply(kind, node - 1, task, request)
-            if isinstance(reply, Reply):  # what a client does next cannot change what it has said
-                own = {name: array.copy() for name, array in reply.arrays.items()}
-                reply = Reply(reply.facts, own, reply.bytes_up, reply.bytes_down)
-            yield node, reply
+            yield node, self.reply(kind, node - 1, task, request)
 
     def reply(self, kind: str, client: int, task: Task, request: Arrays) -> Reply | Failure:
         """Return a client's reply; whatever it raises is a failure of the client alone."""
         try:
             facts, arrays = self.member.answer(kind, self.config, client, task, request)
             require_plain(arrays)
+            arrays = self._kept(arrays)
         except Exception as error:
             return Failure(raised(error))
         return Reply(facts, arrays, self.size.of(arrays), self.size.of_request(request))
+
+    def _kept(self, arrays: Arrays) -> Arrays:
+        """Return copies: what a client does next cannot change what it has said."""
+        return {name: array.copy() for name, array in arrays.items()}
 
 
 class Sizes:

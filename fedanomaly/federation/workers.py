@@ -150,6 +150,10 @@ class ForkedPost(LocalPost):
             self.close()
             raise
 
+    def _kept(self, arrays: Arrays) -> Arrays:
+        """Return the arrays themselves: a worker copies them into a parcel."""
+        return arrays
+
     def _of(self, node: int) -> _Worker:
         return self._workers[self._worker_of[node - 1]]
 
