@@ -196,6 +196,7 @@ class LogisticRegression(Detector):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
+        tags.estimator_type = None  # to scikit-learn an outlier detector is one that needs no labels
         return tags
 
     def _check_params(self) -> None:

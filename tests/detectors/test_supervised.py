@@ -33,7 +33,6 @@ BOTH = [
         GradientBoosting, marks=pytest.mark.skipif(not XGBOOST, reason="the extra 'boost' is missing")
     ),
 ]
-NO_LABELS = "fits without labels, which a supervised detector refuses"
 
 
 def table(n: int = 600, key: str = "rows") -> tuple[np.ndarray, np.ndarray]:
@@ -47,14 +46,7 @@ def state_of(way: Any, parts: Any, labels: Any, rounds: int = 10) -> Arrays:
     return run_steps(way, parts, labels=labels, rounds=rounds)
 
 
-def refused_without_labels(estimator: Any) -> dict[str, str]:
-    return {"check_outliers_train": NO_LABELS, "check_outliers_fit_predict": NO_LABELS}
-
-
-@parametrize_with_checks(
-    [LogisticRegression(), *([GradientBoosting(n_estimators=10)] if XGBOOST else [])],
-    expected_failed_checks=refused_without_labels,
-)
+@parametrize_with_checks([LogisticRegression(), *([GradientBoosting(n_estimators=10)] if XGBOOST else [])])
 def test_scikit_learns_estimator_checks(estimator: Any, check: Any) -> None:
     check(estimator)
 
