@@ -6,9 +6,9 @@ Each figure is the least of several calls, in turns with its peer's, on one thre
 threads are on wall time, and mean something on two idle cores only: "two halves at once" is what the
 machine gives to two threads that share nothing. All are public methods, with their checks of the rows,
 but for "grow" (what a client does in a federated round). "gathers alone" is the bound of kernels that
-gather (:mod:`benchmarks.gather_bound`); "portable" is what machines without AVX-512 run. With FEDANOMALY_DATA set, rows are resampled from the credit-card file with a little
-noise, else they are Gaussian. Peers that are not installed (``requirements-peers.txt``) are left out,
-by name.
+gather (:mod:`benchmarks.gather_bound`); "portable" is what machines without AVX-512 run. With
+FEDANOMALY_DATA set, rows are resampled from the credit-card file with a little noise, else they are
+Gaussian. Peers that are not installed (``requirements-peers.txt``) are left out, by name.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def measure(n_rows: int = 284_807, n_features: int = 30, n_trees: int = 100) -> 
 
 
 def _two_threads(X: np.ndarray, forest: IsolationForest) -> list[Row]:
-    """Compare two threads with one, and beside them two calls at once that share nothing, on half the rows."""
+    """Compare two threads with one; beside them two calls at once that share nothing, on half the rows."""
     alone, both, other = (IsolationForest(n_jobs=jobs).load(forest.to_arrays()) for jobs in (1, 2, 1))
     half = len(X) // 2
 
