@@ -135,7 +135,8 @@ def _has_form(part: Mapping[str, Array]) -> bool:
         array = part.get(name)
         if type(array) is not np.ndarray or array.dtype.kind != kind or array.ndim != ndim:
             return False
-    return len(part) == len(_FORMS) and part["threshold"].itemsize == 4 and part["splits"].itemsize == 1
+    exact = part["threshold"].dtype == np.float32 and part["splits"].dtype == np.uint8
+    return exact and len(part) == len(_FORMS)
 
 
 def _unpacked_parts(

@@ -76,20 +76,14 @@ class Exchange:
         by_node = {node: requests[client] for node, client in nodes.items()}
         metrics: dict[str, Metrics] = {}
         arriving = self._arriving(self.post.ask(kind, task, by_node), nodes, task.server_round, phase)
-        for batch in _batches(_ascending(arriving, requests)):
+        for batch in _batches(self._fit(_ascending(arriving, requests), task, phase)):
             answers: list[Answer] = []
-            wrong: dict[int, str] = {}
             for client, reply in batch:
-                if (reason := self._unfit(reply, client)) is not None:
-                    wrong[client] = reason
-                elif isinstance(reply, Reply):
-                    answers.append((task.turn(self.config.seed, self.config.rounds, client), reply.arrays))
-                    metrics[str(client)] = _spent(reply)
-            if answers:
-                wrong |= take(answers)
-            for client in sorted(wrong):
-                metrics.pop(str(client), None)
-                self._left_out(task, phase, client, wrong[client])
+                answers.append((task.turn(self.config.seed, self.config.rounds, client), reply.arrays))
+                metrics[str(client)] = _spent(reply)
+            for client, reason in take(answers).items():
+                del metrics[str(client)]
+                self._left_out(task, phase, client, reason)
         self._require_enough(len(metrics), task, phase, len(requests))
         return metrics
 
@@ -127,16 +121,20 @@ class Exchange:
                 f"answered and at least {needed} are needed; see events.jsonl for the reasons"
             )
 
-    def _unfit(self, reply: Reply | Failure, client: int) -> str | None:
-        """Return why a reply cannot be an answer of this client; None if it can."""
-        if isinstance(reply, Failure):
-            return reply.reason
-        facts = reply.facts
-        if facts.client != client:
-            return f"it answered as client {facts.client}"
-        if facts.rows != (before := self.roster.infos[client].train):
-            return f"it now declares {facts.rows} training rows, before {before}"
-        return None
+    def _fit(
+        self, replies: Iterable[tuple[int, Reply | Failure]], task: Task, phase: str
+    ) -> Iterator[tuple[int, Reply]]:
+        """Leave out, at once, replies that cannot be an answer of the client they should come from."""
+        for client, reply in replies:
+            if isinstance(reply, Failure):
+                self._left_out(task, phase, client, reply.reason)
+            elif reply.facts.client != client:
+                self._left_out(task, phase, client, f"it answered as client {reply.facts.client}")
+            elif reply.facts.rows != (before := self.roster.infos[client].train):
+                reason = f"it now declares {reply.facts.rows} training rows, before {before}"
+                self._left_out(task, phase, client, reason)
+            else:
+                yield client, reply
 
 
 def checked(step: Step, state: Arrays, answers: list[Answer]) -> tuple[list[Answer], dict[int, str]]:
@@ -161,16 +159,13 @@ def _spent(reply: Reply) -> Metrics:
     }
 
 
-def _batches(
-    replies: Iterable[tuple[int, Reply | Failure]],
-) -> Iterator[list[tuple[int, Reply | Failure]]]:
+def _batches(replies: Iterable[tuple[int, Reply]]) -> Iterator[list[tuple[int, Reply]]]:
     """Put replies together until they are many or large."""
-    batch: list[tuple[int, Reply | Failure]] = []
+    batch: list[tuple[int, Reply]] = []
     waiting = 0
     for client, reply in replies:
         batch.append((client, reply))
-        if isinstance(reply, Reply):
-            waiting += sum([array.nbytes for array in reply.arrays.values()])
+        waiting += sum([array.nbytes for array in reply.arrays.values()])
         if len(batch) == BATCH_CLIENTS or waiting > BATCH_BYTES:
             yield batch
             batch, waiting = [], 0

@@ -79,7 +79,7 @@ def damaged(arrays, draw):
                 raw = array.reshape(-1).view(np.uint8)
                 raw[draw(st.integers(0, len(raw) - 1))] ^= 1 << draw(st.integers(0, 7))
     elif how == "dtype":
-        array = array.astype(draw(st.sampled_from(["f8", "f4", "i8", "i4", "u2", ">f8", "S8"])))
+        array = array.astype(draw(st.sampled_from(["f8", "f4", "i8", "i4", "u2", ">f8", ">f4", ">i8", "S8"])))
     elif how == "shorter" and array.ndim:
         array = array[:-1]
     elif how == "axis":
