@@ -9,19 +9,19 @@ Leaves that were counted anew, over other rows than the trees were grown on, com
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import ceil
 
 import numpy as np
 import numpy.typing as npt
 
 from fedanomaly.core.arrays import Array, Arrays, require, require_only
-from fedanomaly.core.batches import within
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.detectors._trees import MAX_DEPTH, MAX_TREES, Forest, no_split, node_dtype
 
 NAMES = frozenset({"splits", "feature", "threshold", "leaf_rows", "psi", "depth", "n_features"})
 MAX_ROWS = 2**48
+Places = tuple[npt.NDArray[np.int64], ...]  # heap place and tree
 _FLIP = np.int32(0x7FFFFFFF)
 
 
@@ -46,7 +46,7 @@ def forest_to_arrays(forest: Forest) -> Arrays:
     return {
         "splits": np.packbits(splits),
         "feature": feature.astype(_feature_dtype(forest.n_features)),
-        "threshold": _image(image).view(np.float32),
+        "threshold": image_of(image).view(np.float32),
         "leaf_rows": _narrow(forest.counts[leaves_of(forest)]),
         "psi": forest.psi,
         "depth": np.array(forest.depth, dtype=np.int64),
@@ -71,7 +71,7 @@ def forest_from_arrays(arrays: Mapping[str, Array], *, min_trees: int = 1) -> Fo
     n_splits = int(splits.sum())
     feature = require(arrays, "feature", kind="u", shape=(n_splits,), low=0, high=n_features - 1)
     image = _checked_image(arrays, n_splits, n_features)
-    place, tree = np.nonzero(_leaves(splits))
+    place, tree = np.nonzero(leaf_places(splits))
     rows = _counted_rows(arrays, len(psi))
     least, most = (1, 2**depth) if rows is None else (0, MAX_ROWS)
     leaf_rows = require(arrays, "leaf_rows", kind="u", shape=(len(place),), low=least, high=most)
@@ -80,88 +80,12 @@ def forest_from_arrays(arrays: Mapping[str, Array], *, min_trees: int = 1) -> Fo
         raise InvalidArrays(f"array 'leaf_rows' does not add up to {wanted!r} in every tree")
 
     at = np.nonzero(splits)
-    return _built(at, (place, tree), image, feature, leaf_rows, psi, depth, n_features, rows)
+    return built(at, (place, tree), image, feature, leaf_rows, psi, depth, n_features, rows)
 
 
-def joined_forest(parts: Sequence[Mapping[str, Array]]) -> Forest | None:
-    """Return the trees of many forests, part after part; None unless all are alike and whole.
-
-    A few operations, however many parts, for what :func:`forest_from_arrays` does one by one and
-    :meth:`Forest.join` puts together. None says nothing; parts with ``rows`` are left to these too.
-    """
-    if not parts or not all(_has_form(part) for part in parts):
-        return None
-    depth, n_features = int(parts[0]["depth"]), int(parts[0]["n_features"])
-    heads = [(int(part["depth"]), int(part["n_features"])) for part in parts]
-    if set(heads) != {(depth, n_features)} or not (1 <= depth <= MAX_DEPTH and 1 <= n_features < 2**31):
-        return None
-    psi, feature, threshold, leaf_rows = (
-        np.concatenate([part[name] for part in parts])
-        for name in ("psi", "feature", "threshold", "leaf_rows")
-    )
-    if len(psi) > MAX_TREES or not within(psi, 1, 2**depth):
-        return None
-    sizes = np.array([[len(part[name]) for name in _LISTS] for part in parts])
-    owner = np.repeat(np.arange(len(parts)), sizes[:, 0])  # of each tree: its part
-    splits = _unpacked_parts(parts, sizes[:, 0], owner, 2**depth - 1)
-    if splits is None or (splits[1:] & ~np.repeat(splits[: len(splits) // 2], 2, axis=0)).any():
-        return None
-    n_splits = np.bincount(owner, splits.sum(axis=0), len(parts))
-    if (sizes[:, 1:] != np.stack([n_splits, n_splits, n_splits + sizes[:, 0]], axis=1)).any():
-        return None
-    image = _image(threshold.view(np.int32))
-    coarse = node_dtype(n_features) is np.int64 or not (image & 0xFF).any()
-    if not (coarse and np.isfinite(threshold).all() and within(feature, 0, n_features - 1)):
-        return None
-    split_at, leaf_at = (_by_owner(np.nonzero(places), owner) for places in (splits, _leaves(splits)))
-    summed = np.bincount(leaf_at[1], weights=leaf_rows, minlength=len(psi))
-    if not within(leaf_rows, 1, 2**depth) or not np.array_equal(summed, psi):
-        return None
-    psi = psi.astype(np.int32, copy=False)
-    return _built(split_at, leaf_at, image, feature, leaf_rows, psi, depth, n_features, None)
-
-
-_Places = tuple[npt.NDArray[np.int64], ...]  # heap place and tree
-_LISTS = ("psi", "feature", "threshold", "leaf_rows")
-_FORMS = (  # name, kind and dimensions
-    *(("splits", "u", 1), ("feature", "u", 1), ("threshold", "f", 1), ("leaf_rows", "u", 1)),
-    *(("psi", "i", 1), ("depth", "i", 0), ("n_features", "i", 0)),
-)
-
-
-def _has_form(part: Mapping[str, Array]) -> bool:
-    """Return whether a forest's arrays have the right names, kinds and dimensions."""
-    for name, kind, ndim in _FORMS:
-        array = part.get(name)
-        if type(array) is not np.ndarray or array.dtype.kind != kind or array.ndim != ndim:
-            return False
-    exact = part["threshold"].dtype == np.float32 and part["splits"].dtype == np.uint8
-    return exact and len(part) == len(_FORMS)
-
-
-def _unpacked_parts(
-    parts: Sequence[Mapping[str, Array]], n_trees: Array, owner: Array, n_nodes: int
-) -> npt.NDArray[np.bool_] | None:
-    """Return which places split, shape (n_nodes, all trees); None if a part has other bits than these."""
-    n_bytes = np.array([len(part["splits"]) for part in parts])
-    if (n_bytes != (n_nodes * n_trees + 7) // 8).any():
-        return None
-    bits = np.unpackbits(np.concatenate([part["splits"] for part in parts])).view(np.bool_)
-    tree = np.arange(len(owner)) - (np.cumsum(n_trees) - n_trees)[owner]  # its number in its part
-    root = 8 * (np.cumsum(n_bytes) - n_bytes)[owner] + tree
-    splits: npt.NDArray[np.bool_] = bits[root + np.arange(n_nodes)[:, None] * n_trees[owner]]
-    return splits if np.count_nonzero(splits) == np.count_nonzero(bits) else None
-
-
-def _by_owner(places: _Places, owner: Array) -> _Places:
-    """Return heap places in the order of the joined arrays: part by part, then as :func:`np.nonzero`."""
-    order = np.argsort(owner[places[1]], kind="stable")
-    return places[0][order], places[1][order]
-
-
-def _built(
-    split_at: _Places,
-    leaf_at: _Places,
+def built(
+    split_at: Places,
+    leaf_at: Places,
     image: Array,
     feature: Array,
     leaf_rows: Array,
@@ -184,7 +108,7 @@ def _built(
 
 def leaves_of(forest: Forest) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return tree and bottom position of all leaves, in the order of the array ``leaf_rows``."""
-    place, tree = np.nonzero(_leaves((forest.nodes != no_split(forest.nodes.dtype)).T))
+    place, tree = np.nonzero(leaf_places((forest.nodes != no_split(forest.nodes.dtype)).T))
     return tree, _bottom(place, forest.depth)
 
 
@@ -219,18 +143,18 @@ def _checked_image(arrays: Mapping[str, Array], n_splits: int, n_features: int) 
     threshold = require(arrays, "threshold", kind="f", shape=(n_splits,))
     if threshold.dtype != np.float32:
         raise InvalidArrays(f"array 'threshold' has dtype {threshold.dtype}, expected float32")
-    image = _image(np.ascontiguousarray(threshold).view(np.int32))
+    image = image_of(np.ascontiguousarray(threshold).view(np.int32))
     if node_dtype(n_features) is np.int32 and (image & 0xFF).any():
         raise InvalidArrays("array 'threshold' holds a number of more than 24 bits")
     return image
 
 
-def _image(bits: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+def image_of(bits: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     """Return the order-preserving integer images of float32 bits, or the bits of images."""
     return bits ^ ((bits >> np.int32(31)) & _FLIP)
 
 
-def _leaves(splits: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def leaf_places(splits: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Return which places are leaves, shape (2**(depth + 1) - 1, n_trees): the heap and its bottom."""
     n_nodes, n_trees = splits.shape
     reached = np.concatenate([np.ones((1, n_trees), dtype=np.bool_), np.repeat(splits, 2, axis=0)])

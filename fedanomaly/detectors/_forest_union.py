@@ -13,7 +13,8 @@ from fedanomaly.core.arrays import Array, Arrays, require, under_prefix, with_pr
 from fedanomaly.core.errors import FederationError, InvalidArrays
 from fedanomaly.core.keyed import Turn
 from fedanomaly.core.steps import Answer, CollectStep, Step
-from fedanomaly.detectors._forest_arrays import forest_from_arrays, forest_to_arrays, joined_forest
+from fedanomaly.detectors._forest_arrays import forest_from_arrays, forest_to_arrays
+from fedanomaly.detectors._forest_join import joined_forest
 from fedanomaly.detectors._trees import Forest, depth_for
 from fedanomaly.detectors.base import Aggregation, features_of, rows_of, shares_of
 

@@ -13,11 +13,12 @@ from fedanomaly.core.errors import FederationError, InvalidArrays
 from fedanomaly.core.keyed import keyed_generator
 from fedanomaly.core.steps import AdditiveStep, Answer, Step, WeightsStep
 from fedanomaly.detectors import Detector
+from fedanomaly.federation.averaging import average_weights
 from fedanomaly.federation.combine import Tally, combine
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.defences import Defences
 from fedanomaly.federation.defences.apply import BoundedStrategy, defended, note_bounds
-from fedanomaly.federation.exchange import Exchange, average_weights, checked
+from fedanomaly.federation.exchange import Exchange, checked
 from fedanomaly.federation.observer import Event, Metrics, Observer, RoundRecord
 from fedanomaly.federation.plan import Plan, make_plan, scaling_of
 from fedanomaly.federation.post import FlowerPost, Post

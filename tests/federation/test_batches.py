@@ -14,7 +14,8 @@ from fedanomaly.core.floatgrid import Histogram
 from fedanomaly.core.histograms import Histograms
 from fedanomaly.core.keyed import Turn
 from fedanomaly.core.steps import AdditiveStep
-from fedanomaly.detectors._forest_arrays import forest_from_arrays, forest_to_arrays, joined_forest
+from fedanomaly.detectors._forest_arrays import forest_from_arrays, forest_to_arrays
+from fedanomaly.detectors._forest_join import joined_forest
 from fedanomaly.detectors._trees import Forest
 from fedanomaly.federation import RunConfig
 from fedanomaly.federation import client as verbs

@@ -1,0 +1,96 @@
+"""One round of weights: a Flower strategy plans it and averages what the clients answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from flwr.app import Array as FlowerArray
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+
+from fedanomaly.core.arrays import Arrays
+from fedanomaly.core.errors import FederationError
+from fedanomaly.core.steps import Answer, WeightsStep
+from fedanomaly.federation.exchange import Exchange, checked
+from fedanomaly.federation.mailbox import ChosenNodes
+from fedanomaly.federation.observer import Metrics
+from fedanomaly.federation.protocol import TRAIN, Task
+from fedanomaly.federation.strategies import WeightsStrategy
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the notes Flower's strategies log; the observer is told all that matters."""
+    logger = logging.getLogger("flwr")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def average_weights(
+    exchange: Exchange,
+    strategy: WeightsStrategy,
+    step: WeightsStep,
+    task: Task,
+    weights: Arrays,
+    request: Arrays,
+    state: Arrays,
+) -> tuple[Arrays, dict[str, Metrics]]:
+    """Let a Flower strategy plan the round and average the clients' weights.
+
+    Parameters
+    ----------
+    weights : dict of ndarray
+        The current weights, float64.
+    request : dict of ndarray
+        What the step sends besides.
+
+    Returns
+    -------
+    dict of ndarray
+        The new weights.
+    dict
+        Metrics a client.
+    """
+    nodes = {exchange.roster.nodes[client]: client for client in task.participants}
+    current = _plain(weights)
+    with _quiet():
+        planned = list(
+            strategy.configure_train(task.server_round, current, ConfigRecord(), ChosenNodes(nodes))
+        )
+    told = planned[0].content.config_records["config"]  # FedProx tells clients its proximal term here
+    extra = {"proximal_mu": np.asarray(told["proximal-mu"])} if "proximal-mu" in told else {}
+    common = {**request, **weights, **extra}
+    answers: list[Answer] = []
+
+    def take(batch: list[Answer]) -> dict[int, str]:
+        sound, wrong = checked(step, state, batch)
+        answers.extend(sound)
+        return wrong
+
+    metrics = exchange.ask(TRAIN, task, dict.fromkeys(task.participants, common), take)
+    replies = [
+        _for_strategy(exchange.roster.nodes[turn.client], arrays, int(metrics[str(turn.client)]["rows"]))
+        for turn, arrays in answers
+    ]
+    with _quiet():
+        averaged, _ = strategy.aggregate_train(task.server_round, replies)
+    if averaged is None:
+        raise FederationError(f"round {task.server_round}: the strategy gave no weights for these clients")
+    return {name: array.numpy() for name, array in averaged.items()}, metrics
+
+
+def _for_strategy(node: int, arrays: Arrays, rows: int) -> Message:
+    """Return a reply that holds what Flower's strategies expect: one array record, one metric record."""
+    content = RecordDict({"arrays": _plain(arrays), "metrics": MetricRecord({"num-examples": rows})})
+    return Message(content, dst_node_id=node, message_type=TRAIN)
+
+
+def _plain(arrays: Arrays) -> ArrayRecord:
+    """Return arrays in Flower's own serialisation, as its strategies average them."""
+    return ArrayRecord({name: FlowerArray(np.asarray(array)) for name, array in arrays.items()})
