@@ -13,6 +13,7 @@ from fedanomaly.core.errors import InvalidArrays, UserError
 from fedanomaly.core.keyed import keyed_generator
 from fedanomaly.core.steps import Step
 from fedanomaly.detectors import DETECTORS, Aggregation, Detector, aggregations_of
+from fedanomaly.detectors.contract import run_steps
 from fedanomaly.federation import strategies
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.private import Privacy, is_release, make_privacy, private_step
@@ -158,10 +159,13 @@ def try_detector(detector: Detector) -> None:
 
 @cache
 def warm_up() -> None:
-    """Load the detectors' compiled kernels, so that forked tasks find them in memory."""
+    """Load the compiled kernels of every way to build a detector: forked tasks find them in memory."""
+    rows = keyed_generator(0, "warm up").normal(size=(2, 32, 3))
     for cls in DETECTORS.registered().values():
         if cls.compiled:
             try_detector(cls())
+            for way in () if cls.supervised else cls.aggregations.values():
+                run_steps(way(cls()), list(rows), rounds=1)
 
 
 def choose_aggregation(detector: Detector, name: str) -> tuple[Aggregation, str]:

@@ -1,5 +1,8 @@
 """How clients build a detector, and what averages the weights: both by one name."""
 
+import subprocess
+import sys
+
 import pytest
 
 from fedanomaly.core.errors import UserError
@@ -35,3 +38,14 @@ def test_a_detector_without_weights_has_no_strategies() -> None:
     for detector in (IsolationForest(), LocalOutlierFactor()):
         with pytest.raises(UserError, match="averages weights, which this detector has none of"):
             choose_aggregation(detector, "fedavg")
+
+
+def test_clients_that_are_forked_find_the_kernels_of_every_way() -> None:
+    program = (
+        "from fedanomaly.federation.plan import warm_up\n"
+        "warm_up()\n"
+        "from fedanomaly.detectors._box_loops import box_trees, count_leaves\n"
+        "from fedanomaly.detectors._forest_loops import node_seeds, observe\n"
+        "assert all(kernel.signatures for kernel in (box_trees, count_leaves, node_seeds, observe))\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=300)
