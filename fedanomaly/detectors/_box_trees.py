@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -22,6 +22,7 @@ UNIT = 2.0**-20
 """Counts that have decayed are multiples of this, so that adding and taking away stay exact."""
 
 _NAMES = frozenset({"keys", "low", "high", "center", "width", "leaf_rows", "psi"})
+_SHARED_NODES = 1 << 20  # trees of no more nodes are kept for whoever asks next
 _WIDEST = 1e40  # of a scale; numbers are float32
 
 
@@ -74,13 +75,9 @@ class Box(NamedTuple):
         return box
 
     def trees(self, keys: Array, depth: int) -> Array:
-        """Return the packed nodes of one tree a key, shape (n_trees, 2**depth - 1)."""
-        from fedanomaly.detectors import _box_loops  # numba: only where trees are grown
-
-        nodes = Forest.blank(len(keys), 1, depth, self.n_features).nodes
-        corners = (self.low.astype(np.int64), self.high.astype(np.int64))
-        _box_loops.box_trees(keys, *corners, self.center, self.width, nodes)
-        return nodes
+        """Return the packed nodes of one tree a key, shape (n_trees, 2**depth - 1); not to be modified."""
+        drawn = _shared_trees if len(keys) << depth <= _SHARED_NODES else _shared_trees.__wrapped__
+        return drawn(*(array.tobytes() for array in self), keys.tobytes(), depth)
 
     def rows_in(self, X: Array, nodes: Array) -> Integers:
         """Return how many rows reach each bottom position, shape (n_trees, 2**depth)."""
@@ -89,6 +86,19 @@ class Box(NamedTuple):
         counts = np.zeros((len(nodes), nodes.shape[1] + 1), dtype=np.int64)
         _box_loops.count_leaves(codes_of(X, self.step()), nodes, counts)
         return counts
+
+
+@lru_cache(maxsize=4)
+def _shared_trees(low: bytes, high: bytes, center: bytes, width: bytes, keys: bytes, depth: int) -> Array:
+    """Return the trees in a box: all clients in one process, and all rounds, ask for the same ones."""
+    from fedanomaly.detectors import _box_loops  # numba: only where trees are grown
+
+    lowest, highest = (np.frombuffer(corner, np.int32).astype(np.int64) for corner in (low, high))
+    centers, widths = (np.frombuffer(scale, np.float64).copy() for scale in (center, width))
+    each = np.frombuffer(keys, np.uint64).copy()
+    nodes = Forest.blank(len(each), 1, depth, len(lowest)).nodes
+    _box_loops.box_trees(each, lowest, highest, centers, widths, nodes)
+    return nodes
 
 
 @dataclass(frozen=True, eq=False)

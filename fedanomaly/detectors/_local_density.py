@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -77,19 +78,27 @@ class LocalDensities:
         from fedanomaly.detectors import _row_kernels
 
         total = np.zeros(len(X))
-        ends = np.cumsum(self.sizes)
-        for size, k, end in zip(self.sizes, self.neighbors, ends, strict=True):
-            mine = slice(int(end - size), int(end))
-            k_distances, densities = np.array(self.k_distances[mine]), np.array(self.densities[mine])
-            squared, which = _nearest(X, self.points[mine], int(k))
-            factors = np.empty(len(X))
-            _row_kernels.outlier_factors(squared, which, k_distances, densities, factors)
-            total += np.log(np.clip(factors, 1e-300, 1e300))  # finite for rows however far away
+        transposed, k_distances, densities, sizes, neighbors = self._searched
+        most = max(len(self.sizes), int(self.neighbors.max()))
+        for rows in row_chunks(len(X), most):
+            part = np.array(X[rows], dtype=np.float64, order="C")  # a copy: X may be a read-only memory map
+            factors = np.empty((len(self.sizes), len(part)))
+            _row_kernels.member_factors(part, transposed, k_distances, densities, sizes, neighbors, factors)
+            np.clip(factors, 1e-300, 1e300, out=factors)  # finite for rows however far away
+            _row_kernels.add_rows(np.log(factors, out=factors), total[rows])
         return np.asarray(total / len(self.sizes), dtype=np.float64)
+
+    @cached_property
+    def _searched(self) -> tuple[Array, ...]:
+        """The attributes as the compiled search wants them: each member's points features x size."""
+        parts = np.split(self.points, np.cumsum(self.sizes)[:-1])
+        transposed = np.concatenate([part.T.reshape(-1) for part in parts])
+        others = (self.k_distances, self.densities, self.sizes, self.neighbors)
+        return transposed, *(np.array(array) for array in others)  # copies: none is read-only
 
     def to_arrays(self) -> Arrays:
         """Return the attributes as named arrays."""
-        return dict(vars(self))
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> Self:

@@ -132,3 +132,35 @@ def outlier_factors(squared: Array, which: Array, k_distances: Array, densities:
             reach += max(np.sqrt(squared[i, j]), k_distances[which[i, j]])
             density += densities[which[i, j]]
         out[i] = density / k * (reach / k + 1e-10)
+
+
+@_compiled
+def member_factors(
+    X: Array,
+    transposed: Array,
+    k_distances: Array,
+    densities: Array,
+    sizes: Array,
+    neighbors: Array,
+    out: Array,
+) -> None:
+    """Fill ``out`` (members x rows) with the outlier factors of all rows among each member's references.
+
+    ``transposed`` holds the members' references one after the other, each features x size.
+    """
+    n, n_features = X.shape
+    end = 0
+    for member in range(len(sizes)):
+        start, end, k = end, end + sizes[member], neighbors[member]
+        YT = transposed[start * n_features : end * n_features].reshape((n_features, end - start))
+        squared, which = np.empty((n, k)), np.empty((n, k), np.int64)
+        nearest(X, YT, -1, squared, which)
+        outlier_factors(squared, which, k_distances[start:end], densities[start:end], out[member])
+
+
+@_compiled
+def add_rows(values: Array, total: Array) -> None:
+    """Add the rows of ``values`` to ``total``, one after the other."""
+    for member in range(len(values)):
+        for i in range(len(total)):
+            total[i] += values[member, i]
