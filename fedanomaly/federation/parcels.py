@@ -11,7 +11,7 @@ from fedanomaly.federation.frames import ALIGNMENT, frame, unframe
 from fedanomaly.federation.post import Failure, Reply
 from fedanomaly.federation.protocol import Declared
 
-PARCEL_BYTES, PARCEL_SECONDS = 1 << 15, 0.05
+PARCEL_BYTES, PARCEL_SECONDS = 1 << 17, 0.05
 """A parcel is sent when it is so large or so old."""
 
 _LENGTH = struct.Struct("<Q")
