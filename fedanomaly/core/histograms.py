@@ -51,7 +51,7 @@ class Histograms:
 
     @classmethod
     def read(cls, answers: Sequence[Arrays], name: str) -> Histograms | None:
-        """Read the histogram called ``name`` of every answer, of which there is one.
+        """Read the histogram called ``name`` of every answer; there is at least one.
 
         None says nothing: look at each with :meth:`Histogram.from_arrays
         <fedanomaly.core.floatgrid.Histogram.from_arrays>`, which accepts all that is read here.

@@ -54,7 +54,7 @@ class Step(ABC):
         """
 
     def all_sound(self, state: Arrays, answers: Sequence[Answer]) -> bool:
-        """Return True only if :meth:`check` would accept every one of ``answers``, of which there is one.
+        """Return True only if :meth:`check` would accept every one of ``answers``; there is at least one.
 
         One look at the answers of many small clients; False (the default) says nothing, and each is
         checked by itself. As safe as :meth:`check`.

@@ -13,7 +13,6 @@ from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.floatgrid import Histogram
 from fedanomaly.core.histograms import Histograms
 from fedanomaly.core.keyed import Turn
-from fedanomaly.core.steps import AdditiveStep
 from fedanomaly.detectors._forest_arrays import forest_from_arrays, forest_to_arrays
 from fedanomaly.detectors._forest_join import joined_forest
 from fedanomaly.detectors._trees import Forest
@@ -126,9 +125,6 @@ def test_a_subclass_with_a_check_of_its_own_is_not_vouched_for_by_its_parent():
 
 
 def test_answers_of_other_forms_are_not_stacked():
-    class Nothing(AdditiveStep):
-        pass
-
     def answers(*arrays):
         return [(Turn(0, 1, 1, client, CLIENTS), {"a": array}) for client, array in enumerate(arrays)]
 
