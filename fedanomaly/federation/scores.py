@@ -73,8 +73,8 @@ class ScoreBatch:
     clients : list of int
         Partition ids, ascending.
     parts : dict of str to Histograms
-        Of all clients: scores of both classes on calibration rows, on test rows, and ``balanced``
-        ones, scaled as :meth:`ClientScores.balanced` does.
+        Of all clients: scores of both classes on calibration rows and on test rows; and, where a
+        client has any, ``balanced`` ones, scaled as :meth:`ClientScores.balanced` does.
     amounts : Histograms
         Of those clients that know amounts.
     knows_amounts : list of bool
@@ -91,9 +91,10 @@ class ScoreBatch:
         """Put what has been read one by one side by side."""
         read = list(scores.values())
         parts = {name: Histograms.of([client.parts[name] for client in read]) for name in _PARTS}
-        for name in BALANCED:
-            of_class = name.removeprefix("balanced/")
-            parts[name] = Histograms.of([client.balanced(of_class) for client in read])
+        if any(name in client.parts for client in read for name in BALANCED):
+            for name in BALANCED:
+                of_class = name.removeprefix("balanced/")
+                parts[name] = Histograms.of([client.balanced(of_class) for client in read])
         knows = [AMOUNT in client.parts for client in read]
         amounts = Histograms.of([client.parts[AMOUNT] for client in read if AMOUNT in client.parts])
         return cls(list(scores), parts, amounts, knows)
@@ -121,14 +122,14 @@ class ScoreBatch:
         declared = np.array([_declared(infos[client]) for client in clients]).T
         if any((read[name].totals != rows).any() for name, rows in zip(_PARTS, declared, strict=True)):
             return None
-        for name, real in zip(BALANCED, CALIBRATION, strict=True):
-            made = read.setdefault(name, read[real])
-            if made is read[real]:
-                continue
-            wanted, found = read[real].totals, made.totals
-            if made.counts.dtype != np.int64 or wanted[found == 0].any():
-                return None
-            read[name] = made.scaled(wanted / np.maximum(found, 1))
+        if any(name in read for name in BALANCED):
+            for name, real in zip(BALANCED, CALIBRATION, strict=True):
+                if (made := read.get(name)) is None:
+                    return None
+                wanted, found = read[real].totals, made.totals
+                if made.counts.dtype != np.int64 or wanted[found == 0].any():
+                    return None
+                read[name] = made.scaled(wanted / np.maximum(found, 1))
         amounts = read.pop(AMOUNT, None)
         knows = [amounts is not None] * len(clients)
         return cls(clients, read, Histograms.of([]) if amounts is None else amounts, knows)

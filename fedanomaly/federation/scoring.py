@@ -52,7 +52,8 @@ class Scoreboard:
         self.personal = personal
         self._waiting: list[ScoreBatch] = []
         self._own: list[Threshold] = []
-        self._common = {name: HistogramSum() for name in (*CALIBRATION, *BALANCED)}
+        self._real = [HistogramSum(), HistogramSum()]
+        self._balanced: list[HistogramSum] = []  # of the same clients, once one of them has balanced rows
 
     def take(self, answers: Sequence[Answer], infos: Mapping[int, ClientInfo]) -> dict[int, str]:
         """Take answers of clients, in ascending order; return what is wrong with those left out."""
@@ -71,18 +72,29 @@ class Scoreboard:
 
     def add(self, batch: ScoreBatch) -> None:
         """Add clients' histograms; they come in ascending order, so that floats round alike."""
-        for name, added in self._common.items():
-            added.add(batch.parts[name].together)
+        parts = [batch.parts[name] for name in CALIBRATION]
+        balanced = [batch.parts.get(name, part) for name, part in zip(BALANCED, parts, strict=True)]
+        if BALANCED[0] in batch.parts and not self._balanced:
+            self._balanced = [HistogramSum(), HistogramSum()]
+            for added, real in zip(self._balanced, self._real, strict=True):
+                added.add(real.total)
+        for added, part in [
+            *zip(self._real, parts, strict=True),
+            *zip(self._balanced, balanced, strict=False),
+        ]:
+            added.add(part.together)
         if self.personal:
-            each = zip(*(batch.parts[name].each() for name in self._common), strict=True)
-            self._own += [_threshold(self.config, _calibration(*parts)) for parts in each]
+            each = zip(*(part.each() for part in (*parts, *balanced)), strict=True)
+            self._own += [_threshold(self.config, _calibration(*of_client)) for of_client in each]
         tests = {name: batch.parts[name] for name in TEST}
         self._waiting.append(replace(batch, parts=tests))
 
     def judged(self) -> Judged:
         """Choose the threshold on calibration rows and measure on test rows."""
         config, all_ = self.config, ScoreBatch.joined(self._waiting, TEST)
-        calibration = _calibration(*(added.total for added in self._common.values()))
+        real = [added.total for added in self._real]
+        balanced = [added.total for added in self._balanced] or real
+        calibration = _calibration(*real, *balanced)
         common = _threshold(config, calibration)
         legitimate, fraud = (all_.parts[name] for name in TEST)
         each = evaluate_each(
