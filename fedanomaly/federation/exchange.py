@@ -76,6 +76,7 @@ class Exchange:
             for client, reason in take(answers).items():
                 del metrics[str(client)]
                 self._left_out(task, phase, client, reason)
+            del batch, answers, reply  # before the next ones come: never two batches in memory
         self._require_enough(len(metrics), task, phase, len(requests))
         return metrics
 

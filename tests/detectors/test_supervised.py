@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression as Reference
 from sklearn.metrics import average_precision_score
+from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fedanomaly.core.arrays import Arrays, digest
@@ -49,6 +50,19 @@ def state_of(way: Any, parts: Any, labels: Any, rounds: int = 10) -> Arrays:
 @parametrize_with_checks([LogisticRegression(), *([GradientBoosting(n_estimators=10)] if XGBOOST else [])])
 def test_scikit_learns_estimator_checks(estimator: Any, check: Any) -> None:
     check(estimator)
+
+
+@pytest.mark.parametrize("cls", BOTH)
+@pytest.mark.parametrize(
+    "check",
+    [
+        estimator_checks.check_outlier_contamination,
+        estimator_checks.check_classifier_data_not_an_array,
+        estimator_checks.check_non_transformer_estimators_n_iter,
+    ],
+)
+def test_checks_of_outlier_detectors_that_do_not_fit_without_labels_pass_too(cls: Any, check: Any) -> None:
+    check(cls.__name__, cls())
 
 
 def test_supervised_ones_say_so() -> None:

@@ -179,15 +179,15 @@ def test_clients_are_shared_out_evenly_at_every_point_of_the_order(rows, workers
 class Stream(Post):
     """Answers made up on the way, with a count of those that are still in memory."""
 
-    def __init__(self, clients):
-        self.clients, self.alive, self.most = clients, 0, 0
+    def __init__(self, clients, size):
+        self.clients, self.size, self.alive, self.most = clients, size, 0, 0
 
     def nodes(self):
         return list(range(self.clients))
 
     def ask(self, kind, task, requests):
         for node in requests:
-            arrays = {"sum": np.full(1000, 0.1 * node), "count": np.array([1])}
+            arrays = {"sum": np.full(self.size, 0.1 * node), "count": np.array([1])}
             self.alive += 1
             weakref.finalize(arrays["sum"], self.freed)
             self.most = max(self.most, self.alive)
@@ -198,9 +198,13 @@ class Stream(Post):
         self.alive -= 1
 
 
-def test_sums_are_added_up_as_they_come_and_never_collected():
+@pytest.mark.parametrize(
+    ("size", "most"),
+    [(BATCH_BYTES // 8, 3), (1000, BATCH_BYTES // 8000 + 3)],  # large answers alone, small ones a batch
+)
+def test_sums_are_added_up_as_they_come_and_never_collected(size, most):
     clients = 500
-    post = Stream(clients)
+    post = Stream(clients, size)
     infos = {client: ClientInfo(client, 1, 0, 0, 0, 0, 0) for client in range(clients)}
     roster = SimpleNamespace(nodes={client: client for client in range(clients)}, infos=infos)
     exchange = Exchange(RunConfig(clients=clients), post, roster, Observer())
@@ -210,8 +214,8 @@ def test_sums_are_added_up_as_they_come_and_never_collected():
         TRAIN, task, dict.fromkeys(range(clients), request), lambda batch: tally.add(batch) or {}
     )
     gc.collect()
-    assert post.most <= 2 * (BATCH_BYTES / 8_000 + 1)  # of 500: one batch looked at, one on its way
-    expected = secure_sum({"sum": np.full(1000, 0.1 * k), "count": np.array([1])} for k in range(clients))
+    assert post.most <= most
+    expected = secure_sum({"sum": np.full(size, 0.1 * k), "count": np.array([1])} for k in range(clients))
     total = exchange.agreed(tally, metrics, task)
     assert digest(total) == digest(expected)
 
