@@ -243,12 +243,7 @@ class PooledExact(Pooled):
     name = "pooled-exact"
     title = "all rows travel to the server, which grows the forest of 'exact': the same bits, not private"
     source = "the upper reference of 'exact'"
-
-    detector: IsolationForest
-
-    def round(self, server_round: int, rounds: int) -> Sequence[Step]:
-        """Ship the rows in round 1; later rounds have no steps."""
-        return (ShipRowsExact(self.detector),) if server_round == 1 else ()
+    shipping = ShipRowsExact
 
 
 def _here(answer: Arrays, n_open: int) -> Array:

@@ -10,8 +10,9 @@ import numpy.typing as npt
 from fedanomaly.core.arrays import Array
 from fedanomaly.core.batches import within
 from fedanomaly.detectors._forest_arrays import Places, built, image_of, leaf_places
-from fedanomaly.detectors._trees import MAX_DEPTH, MAX_TREES, Forest, node_dtype
+from fedanomaly.detectors._trees import MAX_DEPTH, Forest, node_dtype
 
+_MOST_PLACES = 1 << 20  # some 50 MB meanwhile; larger forests gain nothing and are read one by one
 _LISTS = ("psi", "feature", "threshold", "leaf_rows")
 _FORMS = (  # name, kind and dimensions
     *(("splits", "u", 1), ("feature", "u", 1), ("threshold", "f", 1), ("leaf_rows", "u", 1)),
@@ -20,7 +21,7 @@ _FORMS = (  # name, kind and dimensions
 
 
 def joined_forest(parts: Sequence[Mapping[str, Array]]) -> Forest | None:
-    """Return the trees of many forests, part after part; None unless all are alike and whole.
+    """Return the trees of many forests, part after part; None unless all are alike, whole and not too many.
 
     A few operations, however many parts, for what :func:`forest_from_arrays` does one by one and
     :meth:`Forest.join` puts together. None says nothing; parts with ``rows`` are left to these too.
@@ -35,7 +36,7 @@ def joined_forest(parts: Sequence[Mapping[str, Array]]) -> Forest | None:
         np.concatenate([part[name] for part in parts])
         for name in ("psi", "feature", "threshold", "leaf_rows")
     )
-    if len(psi) > MAX_TREES or not within(psi, 1, 2**depth):
+    if len(psi) << depth > _MOST_PLACES or not within(psi, 1, 2**depth):
         return None
     sizes = np.array([[len(part[name]) for name in _LISTS] for part in parts])
     owner = np.repeat(np.arange(len(parts)), sizes[:, 0])  # of each tree: its part

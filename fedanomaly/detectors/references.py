@@ -6,6 +6,7 @@ Every federated result stands between them; they come with every detector, witho
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -104,10 +105,11 @@ class Pooled(Aggregation):
     leaks = "every training row"
     source = "the upper reference of every study"
     ships_rows = True
+    shipping: ClassVar[type[ShipRows]] = ShipRows
 
     def round(self, server_round: int, rounds: int) -> Sequence[Step]:
         """Ship the rows in round 1; later rounds have no steps."""
-        return (ShipRows(self.detector),) if server_round == 1 else ()
+        return (self.shipping(self.detector),) if server_round == 1 else ()
 
     def model(self, state: Arrays) -> Arrays:
         """Return the model fitted on all rows."""
