@@ -243,6 +243,7 @@ class PooledExact(Pooled):
     name = "pooled-exact"
     title = "all rows travel to the server, which grows the forest of 'exact': the same bits, not private"
     source = "the upper reference of 'exact'"
+    pooled_by = name
     shipping = ShipRowsExact
 
 
