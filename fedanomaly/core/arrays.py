@@ -99,10 +99,20 @@ def _require_values(array: Array, name: str, low: float | None, high: float | No
         raise InvalidArrays(f"array {name!r} holds values above {high}")
 
 
+def within(values: Array, low: npt.ArrayLike, high: npt.ArrayLike) -> bool:
+    """Return whether all values lie between bounds that broadcast; no NaN does."""
+    return bool(((values >= low) & (values <= high)).all())
+
+
 def require_only(arrays: Mapping[str, Array], names: set[str]) -> None:
     """Raise :class:`InvalidArrays` if ``arrays`` has a name that is not in ``names``."""
     if unknown := sorted(set(arrays) - names):
         raise InvalidArrays(f"unknown arrays {unknown}; expected only {sorted(names)}")
+
+
+def nbytes(arrays: Mapping[str, Array]) -> int:
+    """Return how many bytes the arrays take."""
+    return sum([array.nbytes for array in arrays.values()])
 
 
 def with_prefix(arrays: Mapping[str, Array], prefix: str) -> Arrays:

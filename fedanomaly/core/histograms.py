@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedanomaly.core.arrays import Array, Arrays
-from fedanomaly.core.batches import within
+from fedanomaly.core.answers import Columns
+from fedanomaly.core.arrays import Array, within
 from fedanomaly.core.floatgrid import KEY_MAX, KEY_MIN, Floats, Histogram, Keys
 
-_INT64, _FLOAT64 = np.dtype(np.int64), np.dtype(np.float64)
 _MOST = 2**53
 
 
@@ -50,28 +49,20 @@ class Histograms:
         )
 
     @classmethod
-    def read(cls, answers: Sequence[Arrays], name: str) -> Histograms | None:
-        """Read the histogram called ``name`` of every answer; there is at least one.
+    def read(cls, columns: Columns, name: str) -> Histograms | None:
+        """Read the histogram called ``name`` of every answer.
 
         None says nothing: look at each with :meth:`Histogram.from_arrays
         <fedanomaly.core.floatgrid.Histogram.from_arrays>`, which accepts all that is read here.
         """
-        of_keys, of_counts = f"{name}/keys", f"{name}/counts"
-        pairs = [(answer.get(of_keys), answer.get(of_counts)) for answer in answers]
-        dtype = getattr(pairs[0][1], "dtype", None)
-        if dtype is not _INT64 and dtype is not _FLOAT64:
+        keys, counts = columns.get(f"{name}/keys"), columns.get(f"{name}/counts")
+        if keys is None or counts is None or keys.lengths is None or counts.lengths is None:
             return None
-        for some, many in pairs:
-            if (
-                type(some) is not np.ndarray
-                or type(many) is not np.ndarray
-                or some.dtype is not _INT64
-                or many.dtype is not dtype
-                or some.ndim != 1
-                or many.shape != some.shape
-            ):
-                return None
-        read = cls._beside([some for some, _ in pairs], [many for _, many in pairs])
+        if keys.values.dtype != np.int64 or counts.values.dtype not in (np.int64, np.float64):
+            return None
+        if keys.values.ndim != 1 or counts.values.ndim != 1 or (keys.lengths != counts.lengths).any():
+            return None
+        read = cls(keys.values, counts.values, keys.lengths)
         rises = read.keys[1:] > read.keys[:-1]
         ends = np.cumsum(read.bins)[:-1] - 1  # the last bin of a client and the first of the next
         rises[ends[(ends >= 0) & (ends < len(rises))]] = True

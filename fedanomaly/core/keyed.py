@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,8 +27,7 @@ def keyed_generator(seed: int, *key: int | str) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
 
 
-@dataclass(frozen=True)
-class Turn:
+class Turn(NamedTuple):
     """Who answers, when: the key of all randomness in a step.
 
     Parameters

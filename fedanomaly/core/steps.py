@@ -6,10 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
+from fedanomaly.core.answers import Answer, Answers
 from fedanomaly.core.arrays import Array, Arrays
 from fedanomaly.core.keyed import Turn
-
-Answer = tuple[Turn, Arrays]
 
 
 class Step(ABC):
@@ -53,7 +52,7 @@ class Step(ABC):
         Must neither crash otherwise nor take unbounded time or memory, whatever a hostile client sent.
         """
 
-    def all_sound(self, state: Arrays, answers: Sequence[Answer]) -> bool:
+    def all_sound(self, state: Arrays, answers: Answers) -> bool:
         """Return True only if :meth:`check` would accept every one of ``answers``; there is at least one.
 
         One look at the answers of many small clients; False (the default) says nothing, and each is

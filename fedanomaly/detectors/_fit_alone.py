@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.base import clone
 
+from fedanomaly.core.answers import Answer
 from fedanomaly.core.arrays import Array, Arrays, require, require_only, under_prefix, with_prefix
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.keyed import Turn
-from fedanomaly.core.steps import Answer, CollectStep
+from fedanomaly.core.steps import CollectStep
 from fedanomaly.detectors._received import most_rows
 from fedanomaly.detectors.base import Detector, features_of
 

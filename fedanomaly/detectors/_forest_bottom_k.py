@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from fedanomaly.core.answers import Answer
 from fedanomaly.core.arrays import Array, Arrays, require, require_only
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.keyed import Turn
-from fedanomaly.core.steps import AdditiveStep, Answer, CollectStep
+from fedanomaly.core.steps import AdditiveStep, CollectStep
 from fedanomaly.detectors._forest_codes import Codes, codes_of, grid_step
 from fedanomaly.detectors._forest_growth import Growth, Hashes, Integers
 from fedanomaly.detectors._received import most_rows

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fedanomaly.core.answers import Answer
 from fedanomaly.core.arrays import Array, Arrays, require, require_only, under_prefix, with_prefix
 from fedanomaly.core.errors import FederationError, InvalidArrays
 from fedanomaly.core.keyed import Turn
-from fedanomaly.core.steps import AdditiveStep, Answer, CollectStep, Sensitivity, Step
+from fedanomaly.core.steps import AdditiveStep, CollectStep, Sensitivity, Step
 from fedanomaly.detectors._box_trees import Box, CountForest
 from fedanomaly.detectors._forest_codes import codes_of, grid_step, values_of
 from fedanomaly.detectors._forest_union import trees_this_round

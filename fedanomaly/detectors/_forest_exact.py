@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.base import clone
 
+from fedanomaly.core.answers import Answer
 from fedanomaly.core.arrays import Array, Arrays, require, require_only
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.keyed import Turn
-from fedanomaly.core.steps import AdditiveStep, Answer, CollectStep, Step
+from fedanomaly.core.steps import AdditiveStep, CollectStep, Step
 from fedanomaly.detectors._forest_arrays import forest_to_arrays
 from fedanomaly.detectors._forest_bottom_k import (
     SAMPLE,

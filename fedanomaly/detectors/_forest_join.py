@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 import numpy.typing as npt
 
-from fedanomaly.core.arrays import Array
-from fedanomaly.core.batches import within
+from fedanomaly.core.answers import Column, Columns, Lengths
+from fedanomaly.core.arrays import Array, within
 from fedanomaly.detectors._forest_arrays import Places, built, image_of, leaf_places
 from fedanomaly.detectors._trees import MAX_DEPTH, Forest, node_dtype
 
@@ -20,30 +18,29 @@ _FORMS = (  # name, kind and dimensions
 )
 
 
-def joined_forest(parts: Sequence[Mapping[str, Array]]) -> Forest | None:
+def joined_forest(parts: Columns) -> Forest | None:
     """Return the trees of many forests, part after part; None unless all are alike, whole and not too many.
 
     A few operations, however many parts, for what :func:`forest_from_arrays` does one by one and
     :meth:`Forest.join` puts together. None says nothing; parts with ``rows`` are left to these too.
     """
-    if not parts or not all(_has_form(part) for part in parts):
+    if not _have_form(parts):
         return None
-    depth, n_features = int(parts[0]["depth"]), int(parts[0]["n_features"])
-    heads = [(int(part["depth"]), int(part["n_features"])) for part in parts]
-    if set(heads) != {(depth, n_features)} or not (1 <= depth <= MAX_DEPTH and 1 <= n_features < 2**31):
+    depths, widths = parts["depth"].values, parts["n_features"].values
+    depth, n_features = int(depths[0]), int(widths[0])
+    if (depths != depth).any() or (widths != n_features).any():
         return None
-    psi, feature, threshold, leaf_rows = (
-        np.concatenate([part[name] for part in parts])
-        for name in ("psi", "feature", "threshold", "leaf_rows")
-    )
+    if not (1 <= depth <= MAX_DEPTH and 1 <= n_features < 2**31):
+        return None
+    psi, feature, threshold, leaf_rows = (parts[name].values for name in _LISTS)
     if len(psi) << depth > _MOST_PLACES or not within(psi, 1, 2**depth):
         return None
-    sizes = np.array([[len(part[name]) for name in _LISTS] for part in parts])
-    owner = np.repeat(np.arange(len(parts)), sizes[:, 0])  # of each tree: its part
-    splits = _unpacked_parts(parts, sizes[:, 0], owner, 2**depth - 1)
+    sizes = np.stack([_lengths(parts[name]) for name in _LISTS], axis=1)
+    owner = np.repeat(np.arange(len(sizes)), sizes[:, 0])  # of each tree: its part
+    splits = _unpacked_parts(parts["splits"], sizes[:, 0], owner, 2**depth - 1)
     if splits is None or (splits[1:] & ~np.repeat(splits[: len(splits) // 2], 2, axis=0)).any():
         return None
-    n_splits = np.bincount(owner, splits.sum(axis=0), len(parts))
+    n_splits = np.bincount(owner, splits.sum(axis=0), len(sizes))
     if (sizes[:, 1:] != np.stack([n_splits, n_splits, n_splits + sizes[:, 0]], axis=1)).any():
         return None
     image = image_of(threshold.view(np.int32))
@@ -58,24 +55,31 @@ def joined_forest(parts: Sequence[Mapping[str, Array]]) -> Forest | None:
     return built(split_at, leaf_at, image, feature, leaf_rows, psi, depth, n_features, None)
 
 
-def _has_form(part: Mapping[str, Array]) -> bool:
-    """Return whether a forest's arrays have the right names, kinds and dimensions."""
+def _have_form(parts: Columns) -> bool:
+    """Return whether the forests' arrays have the right names, kinds and dimensions."""
     for name, kind, ndim in _FORMS:
-        array = part.get(name)
-        if type(array) is not np.ndarray or array.dtype.kind != kind or array.ndim != ndim:
+        column = parts.get(name)
+        if column is None or column.values.dtype.kind != kind or column.values.ndim != 1:
             return False
-    exact = part["threshold"].dtype == np.float32 and part["splits"].dtype == np.uint8
-    return exact and len(part) == len(_FORMS)
+        if (column.lengths is None) != (ndim == 0):
+            return False
+    exact = parts["threshold"].values.dtype == np.float32 and parts["splits"].values.dtype == np.uint8
+    return exact and len(parts) == len(_FORMS)
+
+
+def _lengths(column: Column) -> Lengths:
+    assert column.lengths is not None  # by its form
+    return column.lengths
 
 
 def _unpacked_parts(
-    parts: Sequence[Mapping[str, Array]], n_trees: Array, owner: Array, n_nodes: int
+    packed: Column, n_trees: Array, owner: Array, n_nodes: int
 ) -> npt.NDArray[np.bool_] | None:
     """Return which places split, shape (n_nodes, all trees); None if a part has other bits than these."""
-    n_bytes = np.array([len(part["splits"]) for part in parts])
+    n_bytes = _lengths(packed)
     if (n_bytes != (n_nodes * n_trees + 7) // 8).any():
         return None
-    bits = np.unpackbits(np.concatenate([part["splits"] for part in parts])).view(np.bool_)
+    bits = np.unpackbits(packed.values).view(np.bool_)
     tree = np.arange(len(owner)) - (np.cumsum(n_trees) - n_trees)[owner]  # its number in its part
     root = 8 * (np.cumsum(n_bytes) - n_bytes)[owner] + tree
     splits: npt.NDArray[np.bool_] = bits[root + np.arange(n_nodes)[:, None] * n_trees[owner]]

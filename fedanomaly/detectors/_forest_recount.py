@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fedanomaly.core.answers import Answer
 from fedanomaly.core.arrays import Array, Arrays, require, require_only, under_prefix, with_prefix
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.keyed import Turn
-from fedanomaly.core.steps import AdditiveStep, Answer, Sensitivity, Step
+from fedanomaly.core.steps import AdditiveStep, Sensitivity, Step
 from fedanomaly.detectors._forest_arrays import forest_from_arrays, forest_to_arrays, leaves_of
 from fedanomaly.detectors._forest_codes import codes_of, grid_step
 from fedanomaly.detectors._forest_union import GrowTrees, forest_so_far, with_more_trees

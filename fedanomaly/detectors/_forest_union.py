@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fedanomaly.core.answers import Answer, Answers, Batch
 from fedanomaly.core.arrays import Array, Arrays, require, under_prefix, with_prefix
 from fedanomaly.core.errors import FederationError, InvalidArrays
 from fedanomaly.core.keyed import Turn
-from fedanomaly.core.steps import Answer, CollectStep, Step
+from fedanomaly.core.steps import CollectStep, Step
 from fedanomaly.detectors._forest_arrays import forest_from_arrays, forest_to_arrays
 from fedanomaly.detectors._forest_join import joined_forest
 from fedanomaly.detectors._trees import Forest, depth_for
@@ -98,21 +99,22 @@ class GrowTrees(CollectStep):
         if forest.n_features != (known := self._features(state, forest)):
             raise InvalidArrays(f"trees are over {forest.n_features} features, expected {known}")
 
-    def all_sound(self, state: Arrays, answers: Sequence[Answer]) -> bool:
+    def all_sound(self, state: Arrays, answers: Answers) -> bool:
         """Look at the trees of all clients as one forest."""
+        if (columns := answers.columns) is None or not {"psi", "depth"} <= columns.keys():
+            return False
         rows, depth = rows_of(state), self._depth(rows_of(state))
-        quotas = self._all_quotas(shares_of(state), answers[0][0])
-        for turn, answer in answers:  # number and depth first, as above
-            psi, grown_to = answer.get("psi"), answer.get("depth")
-            if psi is None or grown_to is None or psi.shape != (quotas[turn.client],):
-                return False
-            if grown_to.shape or grown_to.dtype.kind != "i" or grown_to != depth:
-                return False
-        forest = joined_forest([answer for _, answer in answers])
+        quotas = self._all_quotas(shares_of(state), answers.turn(answers.clients[0]))
+        n_trees, grown_to = columns["psi"].lengths, columns["depth"].values  # first, as above
+        if n_trees is None or n_trees.tolist() != [quotas[client] for client in answers.clients]:
+            return False
+        if (grown_to != depth).any():
+            return False
+        forest = joined_forest(columns)
         if forest is None or forest.n_features != self._features(state, forest):
             return False
-        most = [self.detector.sample_size(int(rows[turn.client])) for turn, _ in answers]
-        return bool((forest.psi <= np.repeat(most, [len(answer["psi"]) for _, answer in answers])).all())
+        most = [self.detector.sample_size(int(rows[client])) for client in answers.clients]
+        return bool((forest.psi <= np.repeat(most, n_trees)).all())
 
     def combine(self, state: Arrays, answers: Sequence[Answer]) -> Arrays:
         """Add the trees of this round to those of the rounds before."""
@@ -146,7 +148,9 @@ def with_more_trees(state: Arrays, grown: Sequence[Arrays]) -> Arrays:
     earlier = [under_prefix(state, "forest")] if "forest/psi" in state else []
     if not (parts := [*earlier, *(arrays for arrays in grown if len(arrays["psi"]))]):
         return {}
-    joined = joined_forest(parts) or Forest.join([forest_from_arrays(part) for part in parts])
+    widest = np.result_type(*[part["leaf_rows"] for part in parts])
+    columns = Batch([{**part, "leaf_rows": part["leaf_rows"].astype(widest)} for part in parts]).columns
+    joined = (columns and joined_forest(columns)) or Forest.join([forest_from_arrays(part) for part in parts])
     return with_prefix(forest_to_arrays(joined), "forest")
 
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from fedanomaly.core.arrays import Array, Arrays, require_only
-from fedanomaly.core.batches import stacked, within
+from fedanomaly.core.answers import Answers
+from fedanomaly.core.arrays import Array, Arrays, require_only, within
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.keyed import Turn, keyed_generator
-from fedanomaly.core.steps import AdditiveStep, Answer, Sensitivity, Step
+from fedanomaly.core.steps import AdditiveStep, Sensitivity, Step
 from fedanomaly.detectors import _nystroem as nystroem
 from fedanomaly.detectors._feature_maps import NystroemMap
 from fedanomaly.detectors._hinge import HingeStep, SgdStep
@@ -51,9 +51,9 @@ class MomentsStep(AdditiveStep):
         if _impossible(np.array([count]), total, products):
             raise InvalidArrays("products is not the sum of outer products of rows that add up to sum")
 
-    def all_sound(self, state: Arrays, answers: Sequence[Answer]) -> bool:
+    def all_sound(self, state: Arrays, answers: Answers) -> bool:
         """Look at all moments at once."""
-        batch = stacked(answers, {"count": np.int64, "sum": np.float64, "products": np.float64})
+        batch = answers.stacked({"count": np.int64, "sum": np.float64, "products": np.float64})
         if batch is None or batch["sum"].ndim != 2:
             return False
         total, products = batch["sum"], batch["products"]
@@ -126,9 +126,9 @@ class KernelMeanStep(AdditiveStep):
         shape = (len(state["nystrom/landmarks"]),)
         require_float64(answer, "kernel", shape, low=0, high=count * (1 + 1e-9))
 
-    def all_sound(self, state: Arrays, answers: Sequence[Answer]) -> bool:
+    def all_sound(self, state: Arrays, answers: Answers) -> bool:
         """Look at all sums at once."""
-        batch = stacked(answers, {"count": np.int64, "kernel": np.float64})
+        batch = answers.stacked({"count": np.int64, "kernel": np.float64})
         return (
             batch is not None
             and batch["kernel"].shape[1:] == (len(state["nystrom/landmarks"]),)

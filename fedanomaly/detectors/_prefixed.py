@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from fedanomaly.core.answers import Answer
 from fedanomaly.core.arrays import Array, Arrays, under_prefix, with_prefix
 from fedanomaly.core.keyed import Turn
-from fedanomaly.core.steps import AdditiveStep, Answer, CollectStep, Sensitivity, Step, WeightsStep
+from fedanomaly.core.steps import AdditiveStep, CollectStep, Sensitivity, Step, WeightsStep
 from fedanomaly.detectors.base import Aggregation
 
 Select = Callable[[Array], Array]
@@ -94,7 +95,7 @@ class _Prefixed(Step):
     def _turn(self, turn: Turn) -> Turn:
         if self.when is None:
             return turn
-        return replace(turn, server_round=self.when[0], rounds=self.when[1])
+        return turn._replace(server_round=self.when[0], rounds=self.when[1])
 
     def _kept(self, new: Arrays) -> Arrays:
         return with_prefix(new, self.part.prefix)

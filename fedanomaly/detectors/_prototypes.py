@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from fedanomaly.core.answers import Answer
 from fedanomaly.core.arrays import Array, Arrays, require, require_only, under_prefix, with_prefix
 from fedanomaly.core.errors import FederationError, InvalidArrays
 from fedanomaly.core.keyed import Turn
-from fedanomaly.core.steps import Answer, CollectStep, Step
+from fedanomaly.core.steps import CollectStep, Step
 from fedanomaly.detectors._kmeans import kmeans
 from fedanomaly.detectors._local_density import LocalDensities
 from fedanomaly.detectors._received import most_rows, require_float64

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from fedanomaly.core.arrays import Array, Arrays, require
-from fedanomaly.core.batches import clients_of, within
+from fedanomaly.core.answers import Answers
+from fedanomaly.core.arrays import Array, Arrays, require, within
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.keyed import Turn
-from fedanomaly.core.steps import Answer
 from fedanomaly.detectors.base import rows_of
 
 LARGE = 1e30
@@ -43,9 +40,9 @@ def require_count(state: Arrays, arrays: Arrays, turn: Turn) -> int:
     return int(count[0])
 
 
-def counts_are_sound(state: Arrays, counts: Array, answers: Sequence[Answer]) -> bool:
+def counts_are_sound(state: Arrays, counts: Array, answers: Answers) -> bool:
     """Return whether :func:`require_count` would accept every one of ``counts``, stacked int64 arrays."""
-    return counts.shape[1:] == (1,) and within(counts[:, 0], 1, 2 * rows_of(state)[clients_of(answers)])
+    return counts.shape[1:] == (1,) and within(counts[:, 0], 1, 2 * rows_of(state)[answers.clients])
 
 
 def require_equal_rows(counted: Array, most: int) -> None:

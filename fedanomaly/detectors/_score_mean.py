@@ -8,10 +8,11 @@ from typing import ClassVar
 import numpy as np
 from sklearn.base import clone
 
+from fedanomaly.core.answers import Answer
 from fedanomaly.core.arrays import Array, Arrays, under_prefix
 from fedanomaly.core.errors import FederationError, InvalidArrays
 from fedanomaly.core.keyed import Turn
-from fedanomaly.core.steps import Answer, Step
+from fedanomaly.core.steps import Step
 from fedanomaly.detectors._fit_alone import FitAlone, fitted_clients
 from fedanomaly.detectors._score_ensemble import ScoreEnsemble, Standard, join
 from fedanomaly.detectors.base import Aggregation, Detector

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from fedanomaly.core.answers import Answer
 from fedanomaly.core.arrays import Array, Arrays, require, require_only
 from fedanomaly.core.errors import FederationError, InvalidArrays
 from fedanomaly.core.keyed import Turn, keyed_generator
-from fedanomaly.core.steps import Answer, CollectStep, Step, WeightsStep
+from fedanomaly.core.steps import CollectStep, Step, WeightsStep
 from fedanomaly.detectors._labels import labels_at_client
 from fedanomaly.detectors._logistic import LogisticModel, check_weights, received_weights
 from fedanomaly.detectors._members import (

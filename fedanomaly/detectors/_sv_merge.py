@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fedanomaly.core.answers import Answer
 from fedanomaly.core.arrays import Array, Arrays, require_only, under_prefix, with_prefix
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.keyed import Turn
-from fedanomaly.core.steps import Answer, CollectStep, Step
+from fedanomaly.core.steps import CollectStep, Step
 from fedanomaly.detectors._fourier_steps import SpreadStep, gamma_of
 from fedanomaly.detectors._received import LARGE, most_rows, require_float64
 from fedanomaly.detectors.base import Aggregation, features_of

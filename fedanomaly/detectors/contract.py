@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from sklearn.base import clone
 
+from fedanomaly.core.answers import Answer, Answers, Batch
 from fedanomaly.core.arrays import Array, Arrays, digest
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.keyed import Turn, keyed_generator
-from fedanomaly.core.steps import AdditiveStep, Answer, CollectStep, Step, WeightsStep
+from fedanomaly.core.steps import AdditiveStep, CollectStep, Step, WeightsStep
 from fedanomaly.detectors.base import Aggregation, Detector
 from fedanomaly.detectors.references import aggregations_of
 from fedanomaly.privacy.sums import secure_sum
@@ -189,7 +190,7 @@ def _check_refusals(step: Step, state: Arrays, answer: Arrays, turn: Turn) -> No
     for damage, broken in damaged(answer):
         refused = _refuses(lambda arrays: step.check(state, arrays, turn), broken)
         assert refused, f"step {step.name!r} accepts {damage}"
-        together = [(turn, answer), (turn, broken)]
+        together = Answers([turn.client] * 2, lambda _: turn, Batch([answer, broken]))
         assert not step.all_sound(state, together), f"step {step.name!r} vouches for {damage}"
 
 

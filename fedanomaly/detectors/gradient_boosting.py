@@ -12,10 +12,11 @@ import numpy.typing as npt
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fedanomaly.core.answers import Answer
 from fedanomaly.core.arrays import Array, Arrays, under_prefix, with_prefix
 from fedanomaly.core.errors import FederationError, InvalidArrays, UserError
 from fedanomaly.core.keyed import Turn
-from fedanomaly.core.steps import Answer, CollectStep, Step
+from fedanomaly.core.steps import CollectStep, Step
 from fedanomaly.detectors import _params
 from fedanomaly.detectors._boosted_trees import BoostedTrees, trees_of
 from fedanomaly.detectors._forest_union import trees_this_round

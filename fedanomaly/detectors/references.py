@@ -10,10 +10,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from fedanomaly.core.answers import Answer
 from fedanomaly.core.arrays import Array, Arrays, require, require_only, under_prefix, with_prefix
 from fedanomaly.core.errors import FederationError, InvalidArrays
 from fedanomaly.core.keyed import Turn
-from fedanomaly.core.steps import Answer, CollectStep, Step
+from fedanomaly.core.steps import CollectStep, Step
 from fedanomaly.detectors._fit_alone import FitAlone, fit_keyed, fitted_clients
 from fedanomaly.detectors._received import most_rows
 from fedanomaly.detectors._score_mean import ScoreMean, ScoreMin

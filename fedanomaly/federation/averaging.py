@@ -10,13 +10,14 @@ import numpy as np
 from flwr.app import Array as FlowerArray
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
+from fedanomaly.core.answers import Answer, Answers
 from fedanomaly.core.arrays import Array, Arrays
 from fedanomaly.core.errors import FederationError
-from fedanomaly.core.steps import Answer, WeightsStep
+from fedanomaly.core.steps import WeightsStep
 from fedanomaly.federation.exchange import Exchange, checked
 from fedanomaly.federation.mailbox import ChosenNodes
-from fedanomaly.federation.observer import Metrics
 from fedanomaly.federation.protocol import TRAIN, Task
+from fedanomaly.federation.spent import Spent
 from fedanomaly.federation.strategies import WeightsStrategy
 
 
@@ -40,7 +41,7 @@ def average_weights(
     weights: Arrays,
     request: Arrays,
     state: Arrays,
-) -> tuple[Arrays, dict[str, Metrics]]:
+) -> tuple[Arrays, Spent]:
     """Let a Flower strategy plan the round and average the clients' weights.
 
     Parameters
@@ -54,8 +55,8 @@ def average_weights(
     -------
     dict of ndarray
         The new weights.
-    dict
-        Metrics a client.
+    Spent
+        What every client spent.
     """
     nodes = {exchange.roster.nodes[client]: client for client in task.participants}
     current = _plain(weights)
@@ -68,21 +69,22 @@ def average_weights(
     common = {**request, **weights, **extra}
     answers: list[Answer] = []
 
-    def take(batch: list[Answer]) -> dict[int, str]:
+    def take(batch: Answers) -> dict[int, str]:
         sound, wrong = checked(step, state, batch)
         answers.extend(sound)
         return wrong
 
-    metrics = exchange.ask(TRAIN, task, dict.fromkeys(task.participants, common), take)
+    spent = exchange.ask(TRAIN, task, dict.fromkeys(task.participants, common), take)
+    rows = dict(zip(spent.clients, spent.values[:, 0].astype(int).tolist(), strict=True))
     replies = [
-        _for_strategy(exchange.roster.nodes[turn.client], arrays, int(metrics[str(turn.client)]["rows"]))
+        _for_strategy(exchange.roster.nodes[turn.client], arrays, rows[turn.client])
         for turn, arrays in answers
     ]
     with _quiet():
         averaged, _ = strategy.aggregate_train(task.server_round, replies)
     if averaged is None:
         raise FederationError(f"round {task.server_round}: the strategy gave no weights for these clients")
-    return {name: array.numpy() for name, array in averaged.items()}, metrics
+    return {name: array.numpy() for name, array in averaged.items()}, spent
 
 
 def _for_strategy(node: int, arrays: Arrays, rows: int) -> Message:

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from fedanomaly.core.answers import Answer, Answers
 from fedanomaly.core.arrays import Arrays
 from fedanomaly.core.errors import InvalidArrays
-from fedanomaly.core.steps import AdditiveStep, Answer, CollectStep, Step
+from fedanomaly.core.steps import AdditiveStep, CollectStep, Step
 from fedanomaly.privacy.sums import SecureSum, secure_sum
 
 Form = frozenset[tuple[str, tuple[int, ...], np.dtype[Any]]]
@@ -43,28 +44,22 @@ class Tally:
 
     def __init__(self) -> None:
         self._sums: dict[Form, tuple[SecureSum, list[int]]] = {}
-        self._last: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] | None = None
-        self._sum, self._from = SecureSum(), list[int]()  # of the last form
 
-    def add(self, answers: Sequence[Answer]) -> None:
+    def add(self, answers: Answers) -> None:
         """Add answers; clients come in ascending order, so that floats round alike."""
+        if (stacks := answers.stacks) is not None:
+            added, who = self._of_form({name: stack[0] for name, stack in stacks.items()})
+            added.add_all(stacks)
+            who.extend(answers.clients)
+            return
         for turn, arrays in answers:
-            if not self._is_last_form(arrays):
-                self._last = {name: (array.shape, array.dtype) for name, array in arrays.items()}
-                form = frozenset((name, *of_array) for name, of_array in self._last.items())
-                self._sum, self._from = self._sums.setdefault(form, (SecureSum(), []))
-            self._sum.add(arrays)
-            self._from.append(turn.client)
+            added, who = self._of_form(arrays)
+            added.add(arrays)
+            who.append(turn.client)
 
-    def _is_last_form(self, arrays: Arrays) -> bool:
-        """Return whether an answer has the form of the one before it, as nearly all do."""
-        if (last := self._last) is None:
-            return False
-        for name, array in arrays.items():
-            form = last.get(name)
-            if form is None or array.shape != form[0] or array.dtype is not form[1]:
-                return False
-        return len(arrays) == len(last)
+    def _of_form(self, arrays: Arrays) -> tuple[SecureSum, list[int]]:
+        form = frozenset((name, array.shape, array.dtype) for name, array in arrays.items())
+        return self._sums.setdefault(form, (SecureSum(), []))
 
     def result(self) -> tuple[Arrays, list[int]]:
         """Return the sum of the most frequent form and the clients, ascending, who sent another one."""

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from flwr.serverapp import Grid
 
+from fedanomaly.core.answers import Answer, Answers
 from fedanomaly.core.arrays import Arrays, with_prefix
 from fedanomaly.core.errors import FederationError, InvalidArrays
 from fedanomaly.core.keyed import keyed_generator
-from fedanomaly.core.steps import AdditiveStep, Answer, Step, WeightsStep
+from fedanomaly.core.steps import AdditiveStep, Step, WeightsStep
 from fedanomaly.detectors import Detector
 from fedanomaly.federation.averaging import average_weights
 from fedanomaly.federation.combine import Tally, combine
@@ -19,17 +20,16 @@ from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.defences import Defences
 from fedanomaly.federation.defences.apply import BoundedStrategy, defended, note_bounds
 from fedanomaly.federation.exchange import Exchange, checked
-from fedanomaly.federation.observer import Event, Metrics, Observer, RoundRecord
+from fedanomaly.federation.observer import Event, Observer, RoundRecord
 from fedanomaly.federation.plan import Plan, make_plan, scaling_of
 from fedanomaly.federation.post import FlowerPost, Post
 from fedanomaly.federation.protocol import EVALUATE, ROUND, SCALING, SETUP, TRAIN, Task
 from fedanomaly.federation.roster import Roster
 from fedanomaly.federation.scoring import Judged, Scoreboard
+from fedanomaly.federation.spent import NOTHING, SPENT, Spent
 from fedanomaly.federation.strategies import WeightsStrategy, make_strategy
 from fedanomaly.federation.strategies.private import private_strategy
 from fedanomaly.privacy.sums import secure_sum
-
-SPENT = ("seconds", "bytes_up", "bytes_down")
 
 
 class Coordinator:
@@ -76,8 +76,8 @@ class Coordinator:
         self._weigh(0)
         self.state["features"] = np.asarray(len(self.roster.feature_names))
         spent = self._steps(SCALING, 0)
-        _add(spent, self._steps(SETUP, 0))
-        self.observer.setup_done(spent)
+        spent += self._steps(SETUP, 0)
+        self.observer.setup_done(spent.metrics())
         for server_round in range(1, self.config.rounds + 1):
             if server_round > 1 and self.roster.admit(server_round):
                 self._weigh(server_round)
@@ -94,11 +94,11 @@ class Coordinator:
     def _round(self, server_round: int) -> RoundRecord:
         train = self._steps(ROUND, server_round)
         evaluate, judged = self._evaluate(server_round)
-        judged.metrics["all"] |= _over_clients(evaluate, SPENT)
-        for client, values in evaluate.items():
-            judged.metrics[client] |= {name: values[name] for name in SPENT}
+        for client, values in evaluate.metrics(*SPENT).items():
+            judged.metrics[client] |= values
+        judged.metrics["all"] |= evaluate.over_clients(*SPENT)
+        train_all = {**train.metrics(), "all": train.over_clients()} if train else {}
         self.state["offset"] = np.asarray(judged.threshold.offset)
-        train_all = {**train, "all": _over_clients(train, ("rows", *SPENT))} if train else {}
         return RoundRecord(
             server_round,
             train_all,
@@ -111,53 +111,50 @@ class Coordinator:
 
     # -- training ---------------------------------------------------------------------------------
 
-    def _steps(self, phase: str, server_round: int) -> dict[str, Metrics]:
-        spent: dict[str, Metrics] = {}
+    def _steps(self, phase: str, server_round: int) -> Spent:
+        spent = NOTHING
         for index, step in enumerate(self.plan.steps(phase, server_round)):
             participants = self._participants(server_round, self.config.fraction_train, "train")
             task = Task(phase, index, server_round, participants)
-            metrics = (
-                self._average(step, task) if isinstance(step, WeightsStep) else self._combine(step, task)
-            )
-            _add(spent, metrics)
+            spent += self._average(step, task) if isinstance(step, WeightsStep) else self._combine(step, task)
         return spent
 
-    def _combine(self, step: Step, task: Task) -> dict[str, Metrics]:
+    def _combine(self, step: Step, task: Task) -> Spent:
         requests = dict.fromkeys(task.participants, self.plan.request(step, self.state))
         if isinstance(step, AdditiveStep):
             return self._add_up(step, task, requests)
         answers: list[Answer] = []
 
-        def take(batch: list[Answer]) -> dict[int, str]:
+        def take(batch: Answers) -> dict[int, str]:
             sound, wrong = checked(step, self.state, batch)
             answers.extend(sound)
             return wrong
 
-        metrics = self.exchange.ask(TRAIN, task, requests, take)
+        spent = self.exchange.ask(TRAIN, task, requests, take)
         self.state = combine(step, self.state, self._defended(step, answers, task))
-        return metrics
+        return spent
 
-    def _add_up(self, step: AdditiveStep, task: Task, requests: Mapping[int, Arrays]) -> dict[str, Metrics]:
+    def _add_up(self, step: AdditiveStep, task: Task, requests: Mapping[int, Arrays]) -> Spent:
         tally = Tally()
         answers: list[Answer] = []  # kept one by one only where a defence looks at them
 
-        def take(batch: list[Answer]) -> dict[int, str]:
+        def take(batch: Answers) -> dict[int, str]:
             sound, wrong = checked(step, self.state, batch)
             tally.add(sound)
             if self.defences:
                 answers.extend(sound)
             return wrong
 
-        metrics = self.exchange.ask(TRAIN, task, requests, take)
-        total = self.exchange.agreed(tally, metrics, task)
+        spent = self.exchange.ask(TRAIN, task, requests, take)
+        total, spent = self.exchange.agreed(tally, spent, task)
         if self.defences:
-            agreeing = [answer for answer in answers if str(answer[0].client) in metrics]
+            agreeing = [answer for answer in answers if answer[0].client in set(spent.clients)]
             kept = self._defended(step, agreeing, task)
             total = secure_sum(answer for _, answer in kept)
             if any(self.state["shares"][turn.client] < self.state["rows"][turn.client] for turn, _ in kept):
                 total = step.repaired(total)  # scaled whole numbers were rounded
         self.state = {**self.state, **step.finish(self.state, total)}
-        return metrics
+        return spent
 
     def _defended(self, step: Step, answers: list[Answer], task: Task) -> list[Answer]:
         if not self.defences:
@@ -165,7 +162,7 @@ class Coordinator:
         needed = min(self.config.majority, len(task.participants))
         return defended(self.defences, step, self.state, answers, task, self.observer, needed)
 
-    def _average(self, step: WeightsStep, task: Task) -> dict[str, Metrics]:
+    def _average(self, step: WeightsStep, task: Task) -> Spent:
         if self._strategy is None:
             asked = len(task.participants)
             strategy: WeightsStrategy = make_strategy(self.plan.strategy, self.config, asked)
@@ -173,26 +170,26 @@ class Coordinator:
             self._strategy = private_strategy(strategy, self.config, self.plan.privacy, asked)
             self._weights = step.initial(self.state)
         request = self.plan.request(step, self.state)
-        self._weights, metrics = average_weights(
+        self._weights, spent = average_weights(
             self.exchange, self._strategy, step, task, self._weights, request, self.state
         )
         self.state = {**self.state, **step.finish(self.state, self._weights)}
-        return metrics
+        return spent
 
     # -- evaluation -------------------------------------------------------------------------------
 
-    def _evaluate(self, server_round: int) -> tuple[dict[str, Metrics], Judged]:
+    def _evaluate(self, server_round: int) -> tuple[Spent, Judged]:
         participants = self._able_to_score(
             server_round, self._participants(server_round, self.config.fraction_evaluate, "evaluate")
         )
         task = Task(ROUND, 0, server_round, participants)
         board = Scoreboard(self.config, self.plan.aggregation.personal)
 
-        def take(batch: list[Answer]) -> dict[int, str]:
+        def take(batch: Answers) -> dict[int, str]:
             return board.take(batch, self.roster.infos)
 
-        metrics = self.exchange.ask(EVALUATE, task, self._models(participants), take)
-        return metrics, board.judged()
+        spent = self.exchange.ask(EVALUATE, task, self._models(participants), take)
+        return spent, board.judged()
 
     def _models(self, participants: Sequence[int]) -> dict[int, Arrays]:
         scaling = scaling_of(self.state)
@@ -242,15 +239,3 @@ class Coordinator:
         wanted = min(len(clients), max(self.config.min_clients, math.ceil(fraction * len(clients)), 1))
         generator = keyed_generator(self.config.seed, "participants", server_round, purpose)
         return tuple(sorted(int(client) for client in generator.choice(clients, wanted, replace=False)))
-
-
-def _add(spent: dict[str, Metrics], metrics: dict[str, Metrics]) -> None:
-    for client, values in metrics.items():
-        mine = spent.setdefault(client, {"rows": values["rows"], **dict.fromkeys(SPENT, 0.0)})
-        for name in SPENT:
-            mine[name] += values[name]
-
-
-def _over_clients(metrics: dict[str, Metrics], names: Sequence[str]) -> Metrics:
-    total = {name: sum(values[name] for values in metrics.values()) for name in names}
-    return {**total, "clients": float(len(metrics))}

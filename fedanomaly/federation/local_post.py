@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fedanomaly.core.arrays import Arrays
+from fedanomaly.core.arrays import Arrays, nbytes
 from fedanomaly.federation import client as verbs
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.local_grid import have_identity
 from fedanomaly.federation.mailbox import raised
 from fedanomaly.federation.member import Member
-from fedanomaly.federation.post import Failure, Post, Reply
+from fedanomaly.federation.post import Arrived, Post, nobody
 from fedanomaly.federation.protocol import Task
-from fedanomaly.federation.wire import pack, require_plain
+from fedanomaly.federation.replies import Failure, Gathering, Replies, Reply
+from fedanomaly.federation.wire import pack, plain_copies
 
 EXACT_UP_TO = 100
 """Most clients for which sizes on the wire are measured by packing, unless one asks for it."""
@@ -49,25 +50,28 @@ class LocalPost(Post):
         return list(range(1, self.config.clients + 1))
 
     def ask(
-        self, kind: str, task: Task, requests: Mapping[int, Arrays]
-    ) -> Iterator[tuple[int, Reply | Failure]]:
+        self, kind: str, task: Task, requests: Mapping[int, Arrays], arrived: Arrived = nobody
+    ) -> Iterator[Replies]:
         """Let one client after the other answer, in the given order."""
+        gathering = Gathering()
         for node, request in requests.items():
-            yield node, self.reply(kind, node - 1, task, request)
+            reply = self.reply(kind, node - 1, task, request)
+            if isinstance(reply, Reply):
+                arrived(node)
+            if gathering.put(node, reply):
+                yield gathering.take()
+        if len(rest := gathering.take()):
+            yield rest
 
     def reply(self, kind: str, client: int, task: Task, request: Arrays) -> Reply | Failure:
         """Return a client's reply; whatever it raises is a failure of the client alone."""
         try:
             facts, arrays = self.member.answer(kind, self.config, client, task, request)
-            require_plain(arrays)
-            arrays = self._kept(arrays)
+            arrays = plain_copies(arrays)  # what a client does next cannot change what it has said
         except Exception as error:
             return Failure(raised(error))
-        return Reply(facts, arrays, self.size.of(arrays), self.size.of_request(request))
-
-    def _kept(self, arrays: Arrays) -> Arrays:
-        """Return copies: what a client does next cannot change what it has said."""
-        return {name: array.copy() for name, array in arrays.items()}
+        size = nbytes(arrays)
+        return Reply(facts, arrays, size, self.size.of(arrays, size), self.size.of_request(request))
 
 
 class Sizes:
@@ -84,15 +88,13 @@ class Sizes:
         self._request: Arrays | None = None
         self._size = 0.0
 
-    def of(self, arrays: Arrays) -> float:
-        """Return the size of an answer."""
-        if self.exact:
-            return float(len(pack(arrays)))
-        return float(sum([array.nbytes for array in arrays.values()]))
+    def of(self, arrays: Arrays, size: int) -> float:
+        """Return the size of arrays that take ``size`` bytes of memory."""
+        return float(len(pack(arrays)) if self.exact else size)
 
     def of_request(self, request: Arrays) -> float:
         """Return the size of a request; clients that are sent the same one measure it once."""
         if request is not self._request:
-            self._size = self.of(request)
+            self._size = self.of(request, nbytes(request))
             self._request = request
         return self._size

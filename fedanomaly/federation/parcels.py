@@ -1,23 +1,26 @@
-"""Replies of a worker's clients on their way to the server: several in one parcel, read where they lie."""
+"""Replies of a worker's clients on their way to the server, side by side in parcels, read where they lie."""
 
 from __future__ import annotations
 
+import json
 import struct
 import time
 from io import BufferedReader
 from socket import socket
 
-from fedanomaly.federation.frames import ALIGNMENT, frame, unframe
-from fedanomaly.federation.post import Failure, Reply
-from fedanomaly.federation.protocol import Declared
+import numpy as np
 
-PARCEL_BYTES, PARCEL_SECONDS = 1 << 17, 0.05
-"""A parcel is sent when it is so large or so old."""
+from fedanomaly.core.answers import Batch, Column
+from fedanomaly.core.arrays import Arrays
+from fedanomaly.federation.frames import frame, unframe
+from fedanomaly.federation.replies import Failure, Gathering, Replies, Reply
+
+PARCEL_SECONDS = 0.05
+"""A parcel is sent when it is so old, or as large as replies become that are put together."""
 
 _LENGTH = struct.Struct("<Q")
-_KIND = struct.Struct("<qQ")  # answer or failure; length of what follows, without what fills it up
-_FACTS = struct.Struct("<qqddd")  # client, rows, seconds, bytes up, bytes down
-_ANSWER, _FAILURE = 0, 1
+_FACTS = ("nodes", "clients", "spent", "failures")
+_VALUES, _LENGTHS = "values/", "lengths/"
 
 
 class Sender:
@@ -31,29 +34,22 @@ class Sender:
 
     def __init__(self, line: socket) -> None:
         self._line = line
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._gathering = Gathering()
         self._sent = time.monotonic()
 
-    def put(self, reply: Reply | Failure) -> None:
-        """Add a reply, whose arrays may change afterwards."""
-        if isinstance(reply, Failure):
-            text = reply.reason.encode(errors="replace")
-            parts = [_KIND.pack(_FAILURE, len(text)), text, bytes(-len(text) % ALIGNMENT)]
-        else:
-            facts, body = reply.facts, frame(reply.arrays)
-            told = _FACTS.pack(facts.client, facts.rows, facts.seconds, reply.bytes_up, reply.bytes_down)
-            parts = [_KIND.pack(_ANSWER, len(told) + len(body)), told, body]
-        self._parts += parts
-        self._size += sum([len(part) for part in parts])
-        if self._size >= PARCEL_BYTES or time.monotonic() - self._sent > PARCEL_SECONDS:
+    def put(self, node: int, reply: Reply | Failure) -> None:
+        """Add a reply."""
+        if self._gathering.put(node, reply) or time.monotonic() - self._sent > PARCEL_SECONDS:
             self.send()
 
     def send(self) -> None:
-        """Send what there is."""
-        if self._parts:
-            self._line.sendall(b"".join([_LENGTH.pack(self._size), *self._parts]))
-        self._parts, self._size, self._sent = [], 0, time.monotonic()
+        """Send what there is: replies that are not alike in parcels of their own."""
+        replies = self._gathering.take()
+        for part in [replies] if replies.batch.columns is not None else replies.one_by_one():
+            body = frame(_framed(part))
+            self._line.sendall(_LENGTH.pack(len(body)))
+            self._line.sendall(body)
+        self._sent = time.monotonic()
 
 
 class Receiver:
@@ -67,26 +63,40 @@ class Receiver:
 
     def __init__(self, line: BufferedReader) -> None:
         self._line = line
-        self._parcel = bytearray()
-        self._at = 0
 
-    def next(self) -> Reply | Failure:
-        """Return the next reply, waiting for it; :class:`EOFError` if there will be none."""
-        if self._at == len(self._parcel):
-            (length,) = _LENGTH.unpack(exactly(self._line, _LENGTH.size))
-            self._parcel, self._at = exactly(self._line, length), 0
-        kind, length = _KIND.unpack_from(self._parcel, self._at)
-        begin = self._at + _KIND.size
-        self._at = begin + length + -length % ALIGNMENT
-        if kind == _FAILURE:
-            return Failure(self._parcel[begin : begin + length].decode())
-        client, rows, seconds, bytes_up, bytes_down = _FACTS.unpack_from(self._parcel, begin)
-        arrays = unframe(self._parcel, begin + _FACTS.size)
-        return Reply(Declared(client, rows, seconds), arrays, bytes_up, bytes_down)
+    def next(self) -> Replies:
+        """Return the next replies, waiting for them; :class:`EOFError` if there will be none."""
+        (length,) = _LENGTH.unpack(exactly(self._line, _LENGTH.size))
+        return _unframed(unframe(exactly(self._line, length)))
 
     def close(self) -> None:
         """Read no more."""
         self._line.close()
+
+
+def _framed(replies: Replies) -> Arrays:
+    arrays: Arrays = {
+        "nodes": np.array(replies.nodes, dtype=np.int64),
+        "clients": np.array(replies.clients, dtype=np.int64),
+        "spent": replies.spent,
+        "failures": np.frombuffer(json.dumps(list(replies.failures.items())).encode(), dtype=np.uint8),
+    }
+    for name, (values, lengths) in (replies.batch.columns or {}).items():
+        arrays[_VALUES + name] = values
+        if lengths is not None:
+            arrays[_LENGTHS + name] = lengths
+    return arrays
+
+
+def _unframed(arrays: Arrays) -> Replies:
+    nodes, clients, spent, failures = (arrays.pop(name) for name in _FACTS)
+    columns = {
+        name.removeprefix(_VALUES): Column(values, arrays.get(_LENGTHS + name.removeprefix(_VALUES)))
+        for name, values in arrays.items()
+        if name.startswith(_VALUES)
+    }
+    batch = Batch(columns=columns) if columns else Batch([{} for _ in nodes])
+    return Replies(nodes.tolist(), clients.tolist(), spent, batch, dict(json.loads(failures.tobytes())))
 
 
 def exactly(line: BufferedReader, count: int) -> bytearray:

@@ -3,47 +3,25 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from typing import Self
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from fedanomaly.core.arrays import Arrays
+from fedanomaly.core.arrays import Arrays, nbytes
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.federation.mailbox import Mailbox
 from fedanomaly.federation.protocol import INTRODUCE, Declared, Task, bundle_of, content_of
+from fedanomaly.federation.replies import Failure, Replies, Reply, gathered, in_order
 from fedanomaly.federation.wire import MAX_BYTES, pack, unpack
 
+Arrived = Callable[[int], None]
 INTRODUCTION_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A client's answer, readable but not checked.
-
-    Attributes
-    ----------
-    facts : Declared
-        What the client says of itself.
-    arrays : dict of ndarray
-        Its answer.
-    bytes_up, bytes_down : float
-        Size of the answer and of the request.
-    """
-
-    facts: Declared
-    arrays: Arrays
-    bytes_up: float
-    bytes_down: float
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why there is no answer, in words for the events of the run."""
-
-    reason: str
+def nobody(node: int) -> None:
+    """Tell nobody that a node answered."""
 
 
 class Post(ABC):
@@ -64,11 +42,12 @@ class Post(ABC):
 
     @abstractmethod
     def ask(
-        self, kind: str, task: Task, requests: Mapping[int, Arrays]
-    ) -> Iterator[tuple[int, Reply | Failure]]:
-        """Send ``requests`` (by node id) and yield what becomes of each, as it comes; all are yielded once.
+        self, kind: str, task: Task, requests: Mapping[int, Arrays], arrived: Arrived = nobody
+    ) -> Iterator[Replies]:
+        """Send ``requests`` (by node id) and yield what becomes of all, in the order given.
 
         Nodes that are sent the same dictionary should get the same object: it is packed once.
+        ``arrived`` is told of every node that answers, when it does.
         """
 
 
@@ -91,9 +70,14 @@ class FlowerPost(Post):
         return self.mailbox.nodes()
 
     def ask(
-        self, kind: str, task: Task, requests: Mapping[int, Arrays]
-    ) -> Iterator[tuple[int, Reply | Failure]]:
+        self, kind: str, task: Task, requests: Mapping[int, Arrays], arrived: Arrived = nobody
+    ) -> Iterator[Replies]:
         """Pack, send, wait and unpack."""
+        return gathered(in_order(self._arriving(kind, task, requests, arrived), requests))
+
+    def _arriving(
+        self, kind: str, task: Task, requests: Mapping[int, Arrays], arrived: Arrived
+    ) -> Iterator[tuple[int, Reply | Failure]]:
         packed: dict[int, tuple[RecordDict, int]] = {}
         for request in requests.values():
             if id(request) not in packed:
@@ -104,14 +88,18 @@ class FlowerPost(Post):
         for node, letter in self.mailbox.ask(kind, contents, task.server_round):
             if letter.message is None:
                 yield node, Failure(letter.failure)
-            else:
-                yield node, _opened(letter.message, packed[id(requests[node])][1], limit)
+                continue
+            reply = _opened(letter.message, packed[id(requests[node])][1], limit)
+            if isinstance(reply, Reply):
+                arrived(node)
+            yield node, reply
 
 
 def _opened(message: Message, bytes_down: int, limit: int) -> Reply | Failure:
     try:
         facts = Declared.from_content(message.content)
         bundle = bundle_of(message.content)
-        return Reply(facts, unpack(bundle, limit), float(len(bundle)), float(bytes_down))
+        arrays = unpack(bundle, limit)
+        return Reply(facts, arrays, nbytes(arrays), float(len(bundle)), float(bytes_down))
     except InvalidArrays as error:
         return Failure(str(error))

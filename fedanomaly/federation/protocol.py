@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, MessageType, RecordDict
 
@@ -76,8 +77,7 @@ class Task:
         return cls(str(phase), index, server_round, tuple(int(client) for client in participants))
 
 
-@dataclass(frozen=True)
-class Declared:
+class Declared(NamedTuple):
     """What a client says of itself with every answer.
 
     Attributes

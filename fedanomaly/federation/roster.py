@@ -10,7 +10,7 @@ from fedanomaly.core.arrays import Arrays, require, require_only
 from fedanomaly.core.errors import FederationError, InvalidArrays
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.observer import ClientInfo, Event, Observer
-from fedanomaly.federation.post import Failure, Post, Reply
+from fedanomaly.federation.post import Post
 from fedanomaly.federation.protocol import INTRODUCE, Task
 
 JOIN_POLL_SECONDS = 0.1
@@ -106,11 +106,18 @@ class Roster:
             return []
         task = Task("setup", 0, server_round, ())
         nothing: Arrays = {}
-        replies = dict(self.post.ask(INTRODUCE, task, dict.fromkeys(new, nothing)))
+        came: dict[int, tuple[int, float, Arrays]] = {}
+        refused: dict[int, str] = {}
+        for replies in self.post.ask(INTRODUCE, task, dict.fromkeys(new, nothing)):
+            said = zip(replies.clients, replies.spent[:, 0].tolist(), replies.batch.each, strict=True)
+            came |= zip(replies.nodes, said, strict=True)
+            refused |= replies.failures
         joined = []
         for node in new:
             try:
-                info = self._introduced(replies[node])
+                if node in refused:
+                    raise InvalidArrays(refused[node])
+                info = self._introduced(*came[node])
             except InvalidArrays as error:
                 self._report(server_round, f"node {node}", f"was turned away: {error}", "ignored")
                 continue
@@ -128,19 +135,16 @@ class Roster:
         self.nodes = dict(sorted(self.nodes.items()))
         return joined
 
-    def _introduced(self, reply: Reply | Failure) -> ClientInfo:
-        if isinstance(reply, Failure):
-            raise InvalidArrays(reply.reason)
-        facts, arrays = reply.facts, reply.arrays
+    def _introduced(self, client: int, rows: float, arrays: Arrays) -> ClientInfo:
         require_only(arrays, {"sizes", "feature_names", "fingerprint"})
         sizes = [int(n) for n in require(arrays, "sizes", kind="i", shape=(6,), low=0, high=2**40)]
         names = tuple(str(name) for name in require(arrays, "feature_names", kind="U", shape=(None,)))
         fingerprint = str(require(arrays, "fingerprint", kind="U", shape=()))
-        if not 0 <= facts.client < self.config.clients:
+        if not 0 <= client < self.config.clients:
             raise InvalidArrays(
-                f"it says it is client {facts.client}, but the run has clients 0 to {self.config.clients - 1}"
+                f"it says it is client {client}, but the run has clients 0 to {self.config.clients - 1}"
             )
-        if any(sizes[fold + 1] > sizes[fold] for fold in (0, 2, 4)) or sizes[0] != facts.rows:
+        if any(sizes[fold + 1] > sizes[fold] for fold in (0, 2, 4)) or sizes[0] != rows:
             raise InvalidArrays(f"its row counts contradict each other: {sizes}")
         if not names:
             raise InvalidArrays("it has no features")
@@ -150,7 +154,7 @@ class Roster:
             raise InvalidArrays(
                 "its data is not the data of the other clients; give all the same --data-path"
             )
-        return ClientInfo(facts.client, *sizes)
+        return ClientInfo(client, *sizes)
 
     def _report(self, server_round: int, client: str, what: str, action: str) -> None:
         self.observer.event(Event(server_round, "join", client, what, action))

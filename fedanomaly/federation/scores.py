@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fedanomaly.core.answers import Answers
 from fedanomaly.core.arrays import Arrays
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.floatgrid import Histogram
 from fedanomaly.core.histograms import Histograms
-from fedanomaly.core.steps import Answer
 from fedanomaly.federation.observer import ClientInfo
 
 CALIBRATION = ("calibration/legitimate", "calibration/fraud")
@@ -100,25 +100,24 @@ class ScoreBatch:
         return cls(list(scores), parts, amounts, knows)
 
     @classmethod
-    def read(cls, answers: Sequence[Answer], infos: Mapping[int, ClientInfo]) -> ScoreBatch | None:
+    def read(cls, answers: Answers, infos: Mapping[int, ClientInfo]) -> ScoreBatch | None:
         """Read the answers of many clients in one go.
 
         None says nothing: look at each with :meth:`ClientScores.from_arrays`, which accepts all that
         is read here.
         """
-        arrays = [answer for _, answer in answers]
-        size = len(arrays[0])
-        names = [name for name in (*_PARTS, *_OPTIONAL) if f"{name}/keys" in arrays[0]]
-        if size != 2 * len(names) or not all(len(answer) == size for answer in arrays):
+        columns = answers.columns or {}
+        names = [name for name in (*_PARTS, *_OPTIONAL) if f"{name}/keys" in columns]
+        if len(columns) != 2 * len(names):
             return None
         read: dict[str, Histograms] = {}
         for name in names:
-            if (part := Histograms.read(arrays, name)) is None:
+            if (part := Histograms.read(columns, name)) is None:
                 return None
             read[name] = part
         if not all(name in read and read[name].counts.dtype == np.int64 for name in _PARTS):
             return None
-        clients = [turn.client for turn, _ in answers]
+        clients = answers.clients
         declared = np.array([_declared(infos[client]) for client in clients]).T
         if any((read[name].totals != rows).any() for name, rows in zip(_PARTS, declared, strict=True)):
             return None

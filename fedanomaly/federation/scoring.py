@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from fedanomaly.core.answers import Answers
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.floatgrid import Histogram, HistogramSum
-from fedanomaly.core.steps import Answer
 from fedanomaly.evaluation import (
     Calibration,
     Threshold,
@@ -55,7 +55,7 @@ class Scoreboard:
         self._real = [HistogramSum(), HistogramSum()]
         self._balanced: list[HistogramSum] = []  # of the same clients, once one of them has balanced rows
 
-    def take(self, answers: Sequence[Answer], infos: Mapping[int, ClientInfo]) -> dict[int, str]:
+    def take(self, answers: Answers, infos: Mapping[int, ClientInfo]) -> dict[int, str]:
         """Take answers of clients, in ascending order; return what is wrong with those left out."""
         if (batch := ScoreBatch.read(answers, infos)) is not None:
             self.add(batch)

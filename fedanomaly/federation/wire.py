@@ -43,6 +43,15 @@ def require_plain(arrays: Arrays) -> None:
             )
 
 
+def plain_copies(arrays: Arrays) -> Arrays:
+    """Return copies, C-contiguous as from a bundle; raise as :func:`require_plain`."""
+    require_plain(arrays)
+    return {
+        name: array.copy() if type(array) is np.ndarray else np.array(array, order="C")
+        for name, array in arrays.items()
+    }
+
+
 def unpack(data: bytes, limit: int = MAX_BYTES) -> Arrays:
     """Return the arrays of a bundle from another process, or raise :class:`InvalidArrays`.
 

@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BufferedReader
+from itertools import groupby
 from typing import Any, NoReturn, cast
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped, unused-ignore]
@@ -34,12 +35,15 @@ from fedanomaly.federation.frames import frame, unframe
 from fedanomaly.federation.layout import layout
 from fedanomaly.federation.local_post import LocalPost
 from fedanomaly.federation.parcels import Receiver, Sender, exactly
-from fedanomaly.federation.post import Failure, Reply
+from fedanomaly.federation.post import Arrived, nobody
 from fedanomaly.federation.protocol import Task
+from fedanomaly.federation.replies import BATCH_CLIENTS, Failure, Gathering, Replies
 
 PIPE_BYTES = 1 << 20
 ROWS_A_CALL = 200
 """What a client costs besides its rows, in rows: clients are shared out evenly by rows and number."""
+BLOCKS_A_WORKER = 8
+"""Least number of blocks of clients that a worker has: it waits for the others' last ones at most."""
 
 _LENGTHS = struct.Struct("<QQ")  # of kind, task and clients in JSON; of the request
 
@@ -71,15 +75,18 @@ class _Worker:
         except OSError:
             self.alive = False
 
-    def next_reply(self) -> Reply | Failure:
-        """Read one reply; the worker's end is the failure of all its clients."""
-        self.left -= 1
+    def next_replies(self, node: int) -> Replies:
+        """Read replies, of ``node`` and others; the worker's end is the failure of all its clients."""
         try:
-            if self.alive:
-                return self.read.next()
+            replies = self.read.next() if self.alive else None
         except (EOFError, OSError):
-            self.alive = False
-        return Failure("its worker process is gone")
+            replies, self.alive = None, False
+        if replies is None:
+            gathering = Gathering()
+            gathering.put(node, Failure("its worker process is gone"))
+            replies = gathering.take()
+        self.left -= len(replies)
+        return replies
 
     def end(self) -> None:
         """Kill the worker: nothing of its own is worth saving."""
@@ -118,7 +125,7 @@ class ForkedPost(LocalPost):
             raise UserError("--workers above 1 needs an operating system that can fork: Linux or macOS")
         super().__init__(config, work, exact_bytes)
         held = layout(config)  # read before the fork: shared
-        self._worker_of = _shared_out([len(part) for part in held.indices], workers)
+        self._shares = Shares([len(part) for part in held.indices], workers)
         self._workers: list[_Worker] = []
         for _ in range(workers):
             self._workers.append(self._fork())
@@ -128,8 +135,8 @@ class ForkedPost(LocalPost):
         return [node for node in super().nodes() if self._of(node).alive]
 
     def ask(
-        self, kind: str, task: Task, requests: Mapping[int, Arrays]
-    ) -> Iterator[tuple[int, Reply | Failure]]:
+        self, kind: str, task: Task, requests: Mapping[int, Arrays], arrived: Arrived = nobody
+    ) -> Iterator[Replies]:
         """Let the workers answer at the same time; yield the replies in the given order."""
         if not self._workers:
             raise FederationError("the workers of this run have been dismissed")
@@ -140,22 +147,23 @@ class ForkedPost(LocalPost):
             orders[-1][0].append(node - 1)
         for worker in self._workers:
             worker.order_next(kind, task)
+        nodes, at = list(requests), 0
         try:
-            for node in requests:
-                worker = self._of(node)
-                reply = worker.next_reply()
+            while at < len(nodes):
+                worker = self._of(nodes[at])
+                replies = worker.next_replies(nodes[at])
                 worker.order_next(kind, task)
-                yield node, reply
+                for node in replies.nodes:
+                    arrived(node)
+                at += len(replies)
+                yield replies
+                del replies
         except GeneratorExit:  # unread replies lie in the pipes
             self.close()
             raise
 
-    def _kept(self, arrays: Arrays) -> Arrays:
-        """Return the arrays themselves: a worker copies them into a parcel."""
-        return arrays
-
     def _of(self, node: int) -> _Worker:
-        return self._workers[self._worker_of[node - 1]]
+        return self._workers[self._shares.worker_of(node - 1)]
 
     def _fork(self) -> _Worker:
         ours, theirs = socket.socketpair()
@@ -169,7 +177,7 @@ class ForkedPost(LocalPost):
         for other in self._workers:  # an inherited end would hide the server's end from a sister
             other.read.close()
             other.line.close()
-        _serve(theirs, self)
+        _serve(theirs, self, self._shares)
 
     def close(self) -> None:
         """End the workers."""
@@ -182,38 +190,60 @@ def _reader(line: socket.socket) -> BufferedReader:
     return cast(BufferedReader, line.makefile("rb", PIPE_BYTES))
 
 
-def _shared_out(rows: list[int], workers: int) -> list[int]:
-    """Return a worker for each client, so that all have as much to do at any point of the order."""
-    busy = [(0, worker) for worker in range(workers)]
-    chosen = []
-    for count in rows:
-        load, worker = heapq.heappop(busy)
-        heapq.heappush(busy, (load + count + ROWS_A_CALL, worker))
-        chosen.append(worker)
-    return chosen
+class Shares:
+    """Which worker has which clients: a few neighbours each in turn, whose replies travel together.
+
+    All workers have as much to do at any point of the order, up to the largest block.
+
+    Parameters
+    ----------
+    rows : list of int
+        Rows of each client.
+    workers : int
+        Among so many the clients are shared out.
+    """
+
+    def __init__(self, rows: list[int], workers: int) -> None:
+        self.size = min(BATCH_CLIENTS, max(1, len(rows) // (workers * BLOCKS_A_WORKER)))
+        busy = [(0, worker) for worker in range(workers)]
+        self._worker_of_block = []
+        for first in range(0, len(rows), self.size):
+            block = rows[first : first + self.size]
+            load, worker = heapq.heappop(busy)
+            heapq.heappush(busy, (load + sum(block) + ROWS_A_CALL * len(block), worker))
+            self._worker_of_block.append(worker)
+
+    def block_of(self, client: int) -> int:
+        """Return the number of the client's block."""
+        return client // self.size
+
+    def worker_of(self, client: int) -> int:
+        """Return the number of the client's worker."""
+        return self._worker_of_block[client // self.size]
 
 
 # -- in the worker --------------------------------------------------------------------------------
 
 
-def _serve(line: socket.socket, post: LocalPost) -> NoReturn:
+def _serve(line: socket.socket, post: LocalPost, shares: Shares) -> NoReturn:
     """Answer orders until the server is gone; never return into what the fork copied."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the server ends its workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     gc.freeze()  # a collection here would copy every page it looks at
     try:
         with threadpool_limits(limits=1), contextlib.suppress(EOFError, OSError):
-            _answer_orders(_reader(line), Sender(line), post)
+            _answer_orders(_reader(line), Sender(line), post, shares)
     except BaseException:
         traceback.print_exc()
     os._exit(0)
 
 
-def _answer_orders(read: BufferedReader, send: Sender, post: LocalPost) -> NoReturn:
+def _answer_orders(read: BufferedReader, send: Sender, post: LocalPost, shares: Shares) -> NoReturn:
     while True:
         facts, body = _LENGTHS.unpack(exactly(read, _LENGTHS.size))
         kind, task_facts, clients = json.loads(exactly(read, facts))
         task, request = Task.from_facts(task_facts), unframe(exactly(read, body))
-        for client in clients:
-            send.put(post.reply(kind, client, task, request))
-        send.send()
+        for _, block in groupby(clients, shares.block_of):  # between two blocks come others' replies
+            for client in block:
+                send.put(client + 1, post.reply(kind, client, task, request))
+            send.send()

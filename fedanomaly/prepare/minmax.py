@@ -7,10 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from fedanomaly.core.answers import Answer
 from fedanomaly.core.arrays import Array, Arrays, require_only
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.keyed import Turn
-from fedanomaly.core.steps import Answer, CollectStep
+from fedanomaly.core.steps import CollectStep
 from fedanomaly.prepare.scaling import SCALINGS, require_float64, scaling_state
 
 _LARGEST = 8e307  # a difference of two stays finite

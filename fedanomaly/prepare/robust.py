@@ -8,11 +8,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from fedanomaly.core.answers import Answer
 from fedanomaly.core.arrays import Array, Arrays, require, require_only
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.floatgrid import KEY_MAX, KEY_MIN, Histogram, lower_edges
 from fedanomaly.core.keyed import Turn
-from fedanomaly.core.steps import Answer, CollectStep
+from fedanomaly.core.steps import CollectStep
 from fedanomaly.prepare.scaling import SCALINGS, declared_rows, scaling_state
 
 MAX_BINS = 1024

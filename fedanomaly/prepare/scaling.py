@@ -11,7 +11,7 @@ from fedanomaly.core.arrays import Array, Arrays, require
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.keyed import Turn
 from fedanomaly.core.registry import Registry
-from fedanomaly.core.steps import Answer, Step
+from fedanomaly.core.steps import Step
 
 CENTER, SCALE = "scaling/center", "scaling/scale"
 _SMALLEST = 1e-150  # below, a square or a quotient leaves the range of float64
@@ -88,6 +88,8 @@ def declared_rows(state: Arrays, turn: Turn) -> float:
     return float(rows[turn.client]) if rows is not None and turn.client < len(rows) else 2.0**53
 
 
-def all_declared_rows(state: Arrays, answers: Sequence[Answer]) -> npt.NDArray[np.float64]:
-    """Return :func:`declared_rows` of all who answered."""
-    return np.array([declared_rows(state, turn) for turn, _ in answers])
+def all_declared_rows(state: Arrays, clients: Sequence[int]) -> npt.NDArray[np.float64]:
+    """Return :func:`declared_rows` of many clients."""
+    if (rows := state.get("rows")) is None:
+        return np.full(len(clients), 2.0**53)
+    return np.array([rows[client] if client < len(rows) else 2.0**53 for client in clients], dtype=np.float64)

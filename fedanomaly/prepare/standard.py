@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 
-from fedanomaly.core.arrays import Array, Arrays, require, require_only
-from fedanomaly.core.batches import stacked, within
+from fedanomaly.core.answers import Answers
+from fedanomaly.core.arrays import Array, Arrays, require, require_only, within
 from fedanomaly.core.errors import InvalidArrays, UserError
 from fedanomaly.core.keyed import Turn
-from fedanomaly.core.steps import AdditiveStep, Answer
+from fedanomaly.core.steps import AdditiveStep
 from fedanomaly.prepare.scaling import (
     SCALINGS,
     all_declared_rows,
@@ -66,9 +65,9 @@ class MomentsScaling(AdditiveStep):
         if _impossible(count, total, squares):
             raise InvalidArrays("a sum is larger than its count and sum of squares allow")
 
-    def all_sound(self, state: Arrays, answers: Sequence[Answer]) -> bool:
+    def all_sound(self, state: Arrays, answers: Answers) -> bool:
         """Look at all moments at once."""
-        batch = stacked(answers, {"count": np.int64, "sum": np.float64, "squares": np.float64})
+        batch = answers.stacked({"count": np.int64, "sum": np.float64, "squares": np.float64})
         if batch is None:
             return False
         count, total, squares = batch["count"], batch["sum"], batch["squares"]
@@ -76,7 +75,7 @@ class MomentsScaling(AdditiveStep):
             count.shape[1:] == (1,)
             and total.ndim == 2
             and squares.shape == total.shape
-            and within(count[:, 0], 1, all_declared_rows(state, answers))
+            and within(count[:, 0], 1, all_declared_rows(state, answers.clients))
             and within(total, -_LARGEST, _LARGEST)
             and within(squares, 0.0, _LARGEST)
             and not _impossible(count, total, squares)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedanomaly.core.answers import Answers, Batch
 from fedanomaly.core.arrays import digest
-from fedanomaly.core.batches import stacked
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.floatgrid import Histogram
 from fedanomaly.core.histograms import Histograms
@@ -49,7 +49,7 @@ def exchanges(config):
                 (task.turn(config.seed, 1, client), verbs.train(config, rows[client], task, request, client))
                 for client in CLIENTS
             ]
-            seen.append((step, state, answers))
+            seen.append((step, state, Answers.of(answers)))
             state = combine(step, state, answers)
     return seen, state, rows
 
@@ -108,8 +108,8 @@ def test_no_answer_is_vouched_for_that_its_check_refuses(data, config):
     broken = damaged(arrays, data.draw)
     refused = refusal(lambda: step.check(state, broken, turn))
     together = [*answers[:client], (turn, broken), *answers[client + 1 :]]
-    assert not (step.all_sound(state, together) and refused), refused
-    assert not (step.all_sound(state, [(turn, broken)]) and refused), refused
+    assert not (step.all_sound(state, Answers.of(together)) and refused), refused
+    assert not (step.all_sound(state, Answers.of([(turn, broken)])) and refused), refused
 
 
 def test_a_subclass_with_a_check_of_its_own_is_not_vouched_for_by_its_parent():
@@ -124,32 +124,17 @@ def test_a_subclass_with_a_check_of_its_own_is_not_vouched_for_by_its_parent():
     assert not Strict().all_sound(state, answers)
 
 
-def test_answers_of_other_forms_are_not_stacked():
-    def answers(*arrays):
-        return [(Turn(0, 1, 1, client, CLIENTS), {"a": array}) for client, array in enumerate(arrays)]
-
-    both = stacked(answers(np.array(1.0), np.array(2.0)), {"a": np.float64})
-    np.testing.assert_array_equal(both["a"], [1.0, 2.0])
-    wide = stacked(answers(np.ones((2, 3)), np.zeros((2, 3))), {"a": np.float64})
-    assert wide["a"].shape == (2, 2, 3)
-    for other in (np.ones(2), np.ones(3, np.float32), np.ones((3, 1)), [1.0, 1.0, 1.0], np.float64(1)):
-        assert stacked(answers(np.ones(3), other), {"a": np.float64}) is None
-        assert stacked(answers(other, np.ones(3)), {"a": np.float64}) is None
-    assert stacked(answers(np.ones(3)), {"a": np.float64, "b": np.float64}) is None
-    assert stacked([(None, {"a": np.ones(3), "b": np.ones(3)})], {"a": np.float64}) is None
-
-
 @pytest.mark.parametrize("config", [TREES, NOBODYS])
 def test_trees_of_all_clients_are_joined_as_one_by_one(config):
     step, _, answers = exchanges(config)[0][-1]
     parts = [arrays for _, arrays in answers]
-    joined = joined_forest(parts)
+    joined = joined_forest(Batch(parts).columns)
     apart = Forest.join([forest_from_arrays(part, min_trees=0) for part in parts])
     assert step.name == "grow-trees"
     assert digest(forest_to_arrays(joined)) == digest(forest_to_arrays(apart))
     assert joined.counts.dtype == apart.counts.dtype
-    assert joined_forest([parts[0], {**parts[1], "n_features": np.array(7)}]) is None
-    assert joined_forest(parts * (_MOST_PLACES // max(1, joined.nodes.size) + 1)) is None
+    assert joined_forest(Batch([parts[0], {**parts[1], "n_features": np.array(7)}]).columns) is None
+    assert joined_forest(Batch(parts * (_MOST_PLACES // max(1, joined.nodes.size) + 1)).columns) is None
 
 
 # -- scores -------------------------------------------------------------------------------------------
@@ -167,7 +152,7 @@ def scored(balance):
         (Turn(1, 1, 1, client, CLIENTS), verbs.evaluate(config, rows[client], model, state, client))
         for client in CLIENTS
     ]
-    return answers, {client: info_of(client, rows[client]) for client in CLIENTS}
+    return Answers.of(answers), {client: info_of(client, rows[client]) for client in CLIENTS}
 
 
 BALANCES = [(), (("balance", "smote"), ("balance_where", "calibration"))]
@@ -204,7 +189,7 @@ def test_no_scores_are_read_that_one_by_one_are_refused(data, balance):
     broken = damaged(arrays, data.draw)
     refused = refusal(lambda: ClientScores.from_arrays(broken, infos[client]))
     together = [*answers[:client], (turn, broken), *answers[client + 1 :]]
-    batch = ScoreBatch.read(together, infos)
+    batch = ScoreBatch.read(Answers.of(together), infos)
     assert batch is None or refused is None, refused
     if batch is not None:
         same(
@@ -220,7 +205,7 @@ def test_histograms_side_by_side_take_empty_ones():
     np.testing.assert_array_equal(beside.totals, [0, 3, 0, 1, 0])
     assert [part.counts.tolist() for part in beside.each()] == [part.counts.tolist() for part in parts]
     answers = [part.to_arrays("x") for part in parts]
-    read = Histograms.read(answers, "x")
+    read = Histograms.read(Batch(answers).columns, "x")
     assert read is not None
     np.testing.assert_array_equal(read.keys, beside.keys)
     assert len(Histograms.joined([])) == 0

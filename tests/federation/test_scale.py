@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fedanomaly.core.arrays import digest
+from fedanomaly.core.answers import Answers
+from fedanomaly.core.arrays import digest, nbytes
 from fedanomaly.core.errors import FederationError, UserError
 from fedanomaly.core.floatgrid import Histogram, HistogramSum
 from fedanomaly.core.histograms import Histograms
@@ -25,16 +26,17 @@ from fedanomaly.federation.client_app import make_client_app
 from fedanomaly.federation.combine import Tally
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.coordinator import Coordinator
-from fedanomaly.federation.exchange import BATCH_BYTES, Exchange
+from fedanomaly.federation.exchange import Exchange
 from fedanomaly.federation.frames import frame, unframe
 from fedanomaly.federation.local_engine import local_engine
 from fedanomaly.federation.local_grid import LocalGrid
 from fedanomaly.federation.local_post import LocalPost
 from fedanomaly.federation.observer import ClientInfo, Observer
-from fedanomaly.federation.post import FlowerPost, Post, Reply
+from fedanomaly.federation.post import FlowerPost, Post
 from fedanomaly.federation.protocol import TRAIN, Declared, Task
+from fedanomaly.federation.replies import BATCH_BYTES, Reply, gathered
 from fedanomaly.federation.shelf import Shelf
-from fedanomaly.federation.workers import ForkedPost, _shared_out
+from fedanomaly.federation.workers import ForkedPost, Shares
 from fedanomaly.privacy.sums import secure_sum
 
 CONFIG = RunConfig(
@@ -82,24 +84,28 @@ def federate(config, post):
     return digest(coordinator.state), metrics, witness
 
 
-def messages(config, work=verbs):
-    grid = LocalGrid(make_client_app(work), config.clients, config.to_run_config())
-    return FlowerPost(grid, config.timeout)
+def messages(config, work=verbs, grid=LocalGrid):
+    app = make_client_app(work)
+    return FlowerPost(grid(app, config.clients, config.to_run_config()), config.timeout)
 
 
-class Shuffled(LocalPost):
-    """Replies arrive in an order of their own."""
+class Shuffled(LocalGrid):
+    """Messages arrive in an order of their own."""
 
-    def ask(self, kind, task, requests):
-        replies = list(super().ask(kind, task, requests))
-        yield from (replies[i] for i in np.random.default_rng(len(kind)).permutation(len(replies)))
+    def pull_messages(self, message_ids):
+        replies = list(super().pull_messages(message_ids))
+        return [replies[i] for i in np.random.default_rng(len(replies)).permutation(len(replies))]
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_function_calls_workers_and_messages_give_the_same_bits(way):
     config = WAYS[way]
     state, metrics, _ = federate(config, messages(config))
-    posts = [LocalPost(config), Shuffled(config), *(ForkedPost(config, workers=n) for n in (1, 2, 5))]
+    posts = [
+        LocalPost(config),
+        messages(config, grid=Shuffled),
+        *(ForkedPost(config, workers=n) for n in (1, 2, 5)),
+    ]
     for post in posts:
         other_state, other_metrics, witness = federate(config, post)
         assert other_state == state
@@ -129,7 +135,7 @@ def test_a_client_that_raises_is_the_same_event_everywhere():
 def test_when_a_worker_dies_its_clients_are_left_out_and_the_run_goes_on():
     config = replace(CONFIG, min_clients=2)
     post = ForkedPost(config, broken(3, lambda: os._exit(9)), workers=2)
-    its = {client for client in range(6) if post._worker_of[client] == post._worker_of[3]}
+    its = {client for client in range(6) if post._shares.worker_of(client) == post._shares.worker_of(3)}
     _, _, witness = federate(config, post)
     gone = {int(event.client) for event in witness.events if event.what == "its worker process is gone"}
     assert {client for client in its if client >= 3} <= gone <= its  # an answer may lie in its buffer
@@ -164,13 +170,17 @@ def test_a_worker_leaves_when_the_server_is_gone():
     post.close()
 
 
-@given(st.lists(st.integers(0, 5000), min_size=1, max_size=60), st.integers(1, 5))
+@given(st.lists(st.integers(0, 5000), min_size=1, max_size=200), st.integers(1, 5))
 def test_clients_are_shared_out_evenly_at_every_point_of_the_order(rows, workers):
-    chosen = _shared_out(rows, workers)
-    load = np.zeros(workers)
-    for count, worker in zip(rows, chosen, strict=True):
-        assert load[worker] == load.min()
+    shares = Shares(rows, workers)
+    load, last = np.zeros(workers), -1
+    for client, count in enumerate(rows):
+        worker = shares.worker_of(client)
+        if shares.block_of(client) != last:
+            last = shares.block_of(client)
+            assert load[worker] == load.min()
         load[worker] += count + 200
+    assert shares.block_of(len(rows) - 1) + 1 >= min(len(rows), 8 * workers)
 
 
 # -- memory ---------------------------------------------------------------------------------------
@@ -185,13 +195,16 @@ class Stream(Post):
     def nodes(self):
         return list(range(self.clients))
 
-    def ask(self, kind, task, requests):
+    def ask(self, kind, task, requests, arrived):
+        return gathered(self.made_up(requests))
+
+    def made_up(self, requests):
         for node in requests:
             arrays = {"sum": np.full(self.size, 0.1 * node), "count": np.array([1])}
             self.alive += 1
             weakref.finalize(arrays["sum"], self.freed)
             self.most = max(self.most, self.alive)
-            yield node, Reply(Declared(node, 1, 0.0), arrays, 0.0, 0.0)
+            yield node, Reply(Declared(node, 1, 0.0), arrays, nbytes(arrays), 0.0, 0.0)
             del arrays
 
     def freed(self):
@@ -216,7 +229,7 @@ def test_sums_are_added_up_as_they_come_and_never_collected(size, most):
     gc.collect()
     assert post.most <= most
     expected = secure_sum({"sum": np.full(size, 0.1 * k), "count": np.array([1])} for k in range(clients))
-    total = exchange.agreed(tally, metrics, task)
+    total, _ = exchange.agreed(tally, metrics, task)
     assert digest(total) == digest(expected)
 
 
@@ -227,7 +240,7 @@ def turn(client):
 def test_the_most_frequent_form_is_summed_and_the_others_are_named():
     tally = Tally()
     for client, array in enumerate([np.ones((2, 2)), np.ones(3), np.full(3, 2.0), np.ones(3, np.float32)]):
-        tally.add([(turn(client), {"a": array})])
+        tally.add(Answers.of([(turn(client), {"a": array})]))
     total, outvoted = tally.result()
     np.testing.assert_array_equal(total["a"], [3.0, 3.0, 3.0])
     assert outvoted == [0, 3]

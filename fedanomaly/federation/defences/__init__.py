@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fedanomaly.core.answers import Answer
 from fedanomaly.core.arrays import Array, Arrays
 from fedanomaly.core.chains import parse_chain
 from fedanomaly.core.errors import UserError
-from fedanomaly.core.steps import Answer, Step
+from fedanomaly.core.steps import Step
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.defences.base import DEFENCES, Defence
 from fedanomaly.federation.defences.bound import Bound

@@ -9,8 +9,9 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
+from fedanomaly.core.answers import Answer
 from fedanomaly.core.arrays import Array, Arrays
-from fedanomaly.core.steps import AdditiveStep, Answer, Step
+from fedanomaly.core.steps import AdditiveStep, Step
 from fedanomaly.federation.defences import Defences
 from fedanomaly.federation.observer import Event, Observer
 from fedanomaly.federation.protocol import ROUND, Task

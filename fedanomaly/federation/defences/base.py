@@ -6,9 +6,10 @@ from abc import ABC
 from collections.abc import Sequence
 from typing import ClassVar
 
+from fedanomaly.core.answers import Answer
 from fedanomaly.core.arrays import Array, Arrays
 from fedanomaly.core.registry import Registry
-from fedanomaly.core.steps import Answer, Step
+from fedanomaly.core.steps import Step
 
 
 class Defence(ABC):

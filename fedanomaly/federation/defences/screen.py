@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fedanomaly.core.answers import Answer
 from fedanomaly.core.arrays import Arrays
 from fedanomaly.core.errors import UserError
-from fedanomaly.core.steps import AdditiveStep, Answer, Step
+from fedanomaly.core.steps import AdditiveStep, Step
 from fedanomaly.federation.defences.base import DEFENCES, Defence
 from fedanomaly.federation.defences.signatures import (
     Floats,

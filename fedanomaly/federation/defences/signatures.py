@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from fedanomaly.core.answers import Answer
 from fedanomaly.core.arrays import Array, Arrays
 from fedanomaly.core.keyed import keyed_generator
-from fedanomaly.core.steps import Answer
 from fedanomaly.detectors import IsolationForest
 
 Floats = npt.NDArray[np.float64]

@@ -1,0 +1,189 @@
+"""Answers of several clients, one by one or side by side: a thousand small ones cost a few operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import NamedTuple, Self, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from fedanomaly.core.arrays import Array, Arrays
+from fedanomaly.core.keyed import Turn
+
+Answer = tuple[Turn, Arrays]
+Lengths = npt.NDArray[np.int64]
+
+
+class Column(NamedTuple):
+    """One array of every answer, end to end along the first axis.
+
+    Attributes
+    ----------
+    values : ndarray
+        All of them.
+    lengths : ndarray of shape (n_answers,), int64, or None
+        How long each is; None where each is a single number (0-d).
+    """
+
+    values: Array
+    lengths: Lengths | None
+
+    @property
+    def stack(self) -> Array | None:
+        """The arrays with one axis more in front; None unless all have one length."""
+        if (lengths := self.lengths) is None:
+            return self.values
+        if (lengths != lengths[0]).any():
+            return None
+        return self.values.reshape(len(lengths), lengths[0], *self.values.shape[1:])
+
+    @property
+    def each(self) -> list[Array]:
+        """The arrays one by one: views."""
+        if self.lengths is None:
+            return [self.values[at : at + 1].reshape(()) for at in range(len(self.values))]
+        stops = np.cumsum(self.lengths)
+        bounds = zip((stops - self.lengths).tolist(), stops.tolist(), strict=True)
+        return [self.values[start:stop] for start, stop in bounds]
+
+
+Columns = dict[str, Column]
+
+
+class Batch:
+    """What several clients sent, in order: either form is made from the other when it is asked for.
+
+    Parameters
+    ----------
+    each : sequence of dict of ndarray, optional
+        One by one.
+    columns : dict of str to Column, optional
+        Side by side. One of the two is given.
+    """
+
+    def __init__(self, each: Sequence[Arrays] | None = None, columns: Columns | None = None) -> None:
+        if each is not None:
+            self.each = each
+        if columns is not None:
+            self.columns = columns
+
+    @cached_property
+    def each(self) -> Sequence[Arrays]:
+        """The answers, one by one."""
+        assert self.columns is not None
+        names, parts = list(self.columns), [column.each for column in self.columns.values()]
+        return [dict(zip(names, arrays, strict=True)) for arrays in zip(*parts, strict=True)]
+
+    @cached_property
+    def columns(self) -> Columns | None:
+        """The answers, side by side; None unless names, dtypes and all sides but the first agree."""
+        if not self.each or not (first := self.each[0]):
+            return None
+        size = len(first)
+        if set(map(len, self.each)) != {size}:
+            return None
+        columns = {}
+        for name in first:
+            if (column := _beside([answer.get(name) for answer in self.each])) is None:
+                return None
+            columns[name] = column
+        return columns
+
+    @cached_property
+    def stacks(self) -> Arrays | None:
+        """Every array with one axis more in front; None unless all answers are of one shape."""
+        if self.columns is None:
+            return None
+        stacks: Arrays = {}
+        for name, column in self.columns.items():
+            if (stack := column.stack) is None:
+                return None
+            stacks[name] = stack
+        return stacks
+
+
+def _beside(arrays: list[Array | None]) -> Column | None:
+    """Return arrays end to end; None unless all are plain arrays that agree."""
+    if set(map(type, arrays)) != {np.ndarray}:
+        return None
+    first, known = arrays[0], [array for array in arrays if array is not None]
+    assert first is not None
+    dtype, ndim = first.dtype, first.ndim
+    for array in known:
+        if (array.dtype is not dtype and array.dtype != dtype) or array.ndim != ndim:
+            return None
+    if not ndim:
+        return Column(np.concatenate([array.reshape(1) for array in known], dtype=dtype), None)
+    lengths = np.array([len(array) for array in known], dtype=np.int64)
+    if len(known) == 1:
+        return Column(first, lengths)  # large ones come alone: not copied
+    if ndim > 1 and len({array.shape[1:] for array in known}) > 1:
+        return None
+    return Column(np.concatenate(known, dtype=dtype), lengths)
+
+
+class Answers(Sequence[Answer]):
+    """Answers to one step, ascending by client: pairs of a turn and named arrays.
+
+    Parameters
+    ----------
+    clients : list of int
+        Partition ids, ascending.
+    turn : callable
+        Returns the turn of a client.
+    batch : Batch
+        What they sent.
+    """
+
+    def __init__(self, clients: list[int], turn: Callable[[int], Turn], batch: Batch) -> None:
+        self.clients = clients
+        self.turn = turn
+        self.batch = batch
+
+    @classmethod
+    def of(cls, answers: Iterable[Answer]) -> Self:
+        """Return answers given one by one."""
+        listed = list(answers)
+        turns = {turn.client: turn for turn, _ in listed}
+        return cls(list(turns), turns.__getitem__, Batch([arrays for _, arrays in listed]))
+
+    @property
+    def columns(self) -> Columns | None:
+        """The arrays side by side; None unless they are alike."""
+        return self.batch.columns
+
+    @property
+    def stacks(self) -> Arrays | None:
+        """Every array with one axis more in front; None unless all answers are of one shape."""
+        return self.batch.stacks
+
+    def stacked(self, forms: Mapping[str, npt.DTypeLike]) -> Arrays | None:
+        """Return :attr:`stacks` if these are the names of all arrays and their dtypes, else None."""
+        if (stacks := self.stacks) is None or stacks.keys() != forms.keys():
+            return None
+        return stacks if all(stacks[name].dtype == dtype for name, dtype in forms.items()) else None
+
+    def without(self, clients: Mapping[int, object]) -> Answers:
+        """Return the answers of all others."""
+        if not clients:
+            return self
+        kept = [at for at, client in enumerate(self.clients) if client not in clients]
+        each = self.batch.each
+        return Answers([self.clients[at] for at in kept], self.turn, Batch([each[at] for at in kept]))
+
+    def __len__(self) -> int:
+        return len(self.clients)
+
+    def __iter__(self) -> Iterator[Answer]:
+        return zip(map(self.turn, self.clients), self.batch.each, strict=True)
+
+    @overload
+    def __getitem__(self, at: int) -> Answer: ...
+    @overload
+    def __getitem__(self, at: slice) -> Answers: ...
+    def __getitem__(self, at: int | slice) -> Answer | Answers:
+        if isinstance(at, slice):
+            return Answers(self.clients[at], self.turn, Batch(self.batch.each[at]))
+        return self.turn(self.clients[at]), self.batch.each[at]

@@ -1,0 +1,138 @@
+"""What comes back from clients: replies and failures, put together until they are worth looking at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fedanomaly.core.answers import Batch
+from fedanomaly.core.arrays import Arrays
+from fedanomaly.federation.protocol import Declared
+
+BATCH_CLIENTS, BATCH_BYTES = 256, 1 << 19
+"""Replies wait for each other until they are so many: what many small clients send is handled at once."""
+
+
+class Reply(NamedTuple):
+    """A client's answer, readable but not checked.
+
+    Attributes
+    ----------
+    facts : Declared
+        What the client says of itself.
+    arrays : dict of ndarray
+        Its answer.
+    nbytes : int
+        Memory that the arrays take.
+    bytes_up, bytes_down : float
+        Size of the answer and of the request as they travel.
+    """
+
+    facts: Declared
+    arrays: Arrays
+    nbytes: int
+    bytes_up: float
+    bytes_down: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why there is no answer, in words for the events of the run."""
+
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Replies:
+    """What became of a few requests that were sent one after the other.
+
+    Attributes
+    ----------
+    nodes : list of int
+        Those that answered, in the order they were asked.
+    clients : list of int
+        Partition ids they say they are.
+    spent : ndarray of shape (n_answers, 4), float64
+        Training rows and seconds as declared, bytes of the answers and of the requests.
+    batch : Batch
+        Their answers.
+    failures : dict of int to str
+        By node, why there is no answer.
+    """
+
+    nodes: list[int]
+    clients: list[int]
+    spent: npt.NDArray[np.float64]
+    batch: Batch
+    failures: dict[int, str]
+
+    def __len__(self) -> int:
+        return len(self.nodes) + len(self.failures)
+
+    def one_by_one(self) -> Iterator[Replies]:
+        """Yield the failures, then each reply by itself."""
+        if self.failures:
+            yield Replies([], [], self.spent[:0], Batch([]), self.failures)
+        for at, arrays in enumerate(self.batch.each):
+            one = slice(at, at + 1)
+            yield Replies(self.nodes[one], self.clients[one], self.spent[one], Batch([arrays]), {})
+
+
+class Gathering:
+    """Replies put together until they are many or large: memory holds so much, and large ones go alone."""
+
+    def __init__(self) -> None:
+        self._nodes: list[int] = []
+        self._clients: list[int] = []
+        self._spent: list[float] = []
+        self._arrays: list[Arrays] = []
+        self._failures: dict[int, str] = {}
+        self._bytes = 0
+
+    def put(self, node: int, reply: Reply | Failure) -> bool:
+        """Add what became of a request; return whether it is time to :meth:`take` all."""
+        if isinstance(reply, Failure):
+            self._failures[node] = reply.reason
+            return False
+        (client, rows, seconds), arrays, nbytes, bytes_up, bytes_down = reply
+        self._nodes.append(node)
+        self._clients.append(client)
+        self._spent += (rows, seconds, bytes_up, bytes_down)
+        self._arrays.append(arrays)
+        self._bytes += nbytes
+        return len(self._nodes) == BATCH_CLIENTS or self._bytes > BATCH_BYTES
+
+    def take(self) -> Replies:
+        """Return what there is, and start anew."""
+        spent = np.array(self._spent, dtype=np.float64).reshape(len(self._nodes), 4)
+        taken = Replies(self._nodes, self._clients, spent, Batch(self._arrays), self._failures)
+        self.__init__()  # type: ignore[misc]
+        return taken
+
+
+def gathered(replies: Iterable[tuple[int, Reply | Failure]]) -> Iterator[Replies]:
+    """Put replies together, in the order given."""
+    gathering = Gathering()
+    for node, reply in replies:
+        if gathering.put(node, reply):
+            yield gathering.take()
+    if len(rest := gathering.take()):
+        yield rest
+
+
+def in_order(
+    arriving: Iterable[tuple[int, Reply | Failure]], nodes: Iterable[int]
+) -> Iterator[tuple[int, Reply | Failure]]:
+    """Put replies in the order of ``nodes``, holding back only those that came too early."""
+    expected = iter(nodes)
+    node = next(expected, None)
+    early: dict[int, Reply | Failure] = {}
+    for arrived, reply in arriving:
+        early[arrived] = reply
+        while node is not None and node in early:
+            yield node, early.pop(node)
+            node = next(expected, None)
