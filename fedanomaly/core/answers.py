@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple, Self, overload
+from operator import attrgetter
+from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from fedanomaly.core.keyed import Turn
 
 Answer = tuple[Turn, Arrays]
 Lengths = npt.NDArray[np.int64]
+_DTYPE = attrgetter("dtype")
 
 
 class Column(NamedTuple):
@@ -104,24 +106,19 @@ class Batch:
         return stacks
 
 
-def _beside(arrays: list[Array | None]) -> Column | None:
+def _beside(arrays: list[Any]) -> Column | None:
     """Return arrays end to end; None unless all are plain arrays that agree."""
-    if set(map(type, arrays)) != {np.ndarray}:
+    first = arrays[0]
+    if set(map(type, arrays)) != {np.ndarray} or set(map(_DTYPE, arrays)) != {first.dtype}:
         return None
-    first, known = arrays[0], [array for array in arrays if array is not None]
-    assert first is not None
-    dtype, ndim = first.dtype, first.ndim
-    for array in known:
-        if (array.dtype is not dtype and array.dtype != dtype) or array.ndim != ndim:
-            return None
-    if not ndim:
-        return Column(np.concatenate([array.reshape(1) for array in known], dtype=dtype), None)
-    lengths = np.array([len(array) for array in known], dtype=np.int64)
-    if len(known) == 1:
-        return Column(first, lengths)  # large ones come alone: not copied
-    if ndim > 1 and len({array.shape[1:] for array in known}) > 1:
+    try:
+        if not first.ndim:
+            return Column(np.array(arrays, dtype=first.dtype), None)
+        large_ones_come_alone = len(arrays) == 1
+        joined = first if large_ones_come_alone else np.concatenate(arrays, dtype=first.dtype)
+    except ValueError:  # other sides, or other axes
         return None
-    return Column(np.concatenate(known, dtype=dtype), lengths)
+    return Column(joined, np.fromiter(map(len, arrays), np.int64, len(arrays)))
 
 
 class Answers(Sequence[Answer]):

@@ -101,6 +101,8 @@ def _require_values(array: Array, name: str, low: float | None, high: float | No
 
 def within(values: Array, low: npt.ArrayLike, high: npt.ArrayLike) -> bool:
     """Return whether all values lie between bounds that broadcast; no NaN does."""
+    if isinstance(low, int | float) and isinstance(high, int | float):
+        return not values.size or bool(_LEAST(values, None) >= low and _MOST(values, None) <= high)
     return bool(((values >= low) & (values <= high)).all())
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
 
 from fedanomaly.core.errors import UserError
-from fedanomaly.core.floatgrid import Histogram
+from fedanomaly.core.floatgrid import Floats, Histogram
 from fedanomaly.evaluation.ranking import UNDEFINED, Ranking
 
 Metrics = dict[str, float]
+Number = TypeVar("Number", bound=Any)  # of one client, or an array of many
 
 COUNTS = ("rows", "frauds", "tp", "fp", "tn", "fn")
 """Whole numbers of rows, which add up over clients."""
@@ -51,8 +55,13 @@ def alerts_allowed(budget: float, rows: float) -> int:
         raise UserError(
             f"the alert budget must be positive (a share below 1, or a number of alerts), got {budget}"
         )
+    return int(all_alerts_allowed(budget, np.asarray(rows)))
+
+
+def all_alerts_allowed(budget: float, rows: Floats) -> Floats:
+    """Return :func:`alerts_allowed` for many numbers of rows and one sound budget."""
     # 0.29 * 100 is 28.999999999999996: the tolerance makes it 29
-    return math.floor(budget * rows + 1e-9) if budget < 1 else math.floor(budget)
+    return np.floor(budget * rows + 1e-9 if budget < 1 else np.full(rows.shape, budget))
 
 
 def precision_at_rates(prevalence: float, recall: float, false_positive_rate: float) -> float:
@@ -83,7 +92,19 @@ def from_counts(tp: float, fp: float, tn: float, fn: float) -> Metrics:
         ``precision_ceiling``: the precision at this false-positive rate had every fraud been
         found, see :func:`precision_at_rates`.
     """
+    return _following(tp, fp, tn, fn, _ratio)
+
+
+def from_many_counts(tp: Floats, fp: Floats, tn: Floats, fn: Floats) -> dict[str, Floats]:
+    """Return :func:`from_counts` for many clients, arrays of shape (n_clients,)."""
+    return _following(tp, fp, tn, fn, ratios)
+
+
+def _following(
+    tp: Number, fp: Number, tn: Number, fn: Number, ratio: Callable[[Number, Number], Number]
+) -> dict[str, Number]:
     rows, frauds = tp + fp + tn + fn, tp + fn
+    any_fraud = frauds > 0
     return {
         "rows": rows,
         "frauds": frauds,
@@ -91,16 +112,16 @@ def from_counts(tp: float, fp: float, tn: float, fn: float) -> Metrics:
         "fp": fp,
         "tn": tn,
         "fn": fn,
-        "prevalence": _ratio(frauds, rows),
-        "flagged": _ratio(tp + fp, rows),
-        "precision": _ratio(tp, tp + fp),
-        "recall": _ratio(tp, frauds),
-        "f1": _ratio(2 * tp, 2 * tp + fp + fn) if frauds else UNDEFINED,
-        "accuracy": _ratio(tp + tn, rows),
-        "accuracy_flag_nothing": _ratio(fp + tn, rows),
-        "false_positive_rate": _ratio(fp, fp + tn),
+        "prevalence": ratio(frauds, rows),
+        "flagged": ratio(tp + fp, rows),
+        "precision": ratio(tp, tp + fp),
+        "recall": ratio(tp, frauds),
+        "f1": ratio(tp + tp, any_fraud * (tp + tp + fp + fn)),
+        "accuracy": ratio(tp + tn, rows),
+        "accuracy_flag_nothing": ratio(fp + tn, rows),
+        "false_positive_rate": ratio(fp, fp + tn),
         # precision_at_rates(prevalence, 1, fpr), written so that it is 1 without legitimate rows
-        "precision_ceiling": _ratio(frauds, frauds + fp) if frauds else UNDEFINED,
+        "precision_ceiling": ratio(frauds, any_fraud * (frauds + fp)),
     }
 
 
@@ -210,3 +231,9 @@ def summary(per_client: Mapping[str, Mapping[str, float]]) -> Summary:
 
 def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else UNDEFINED
+
+
+def ratios(part: Floats, whole: Floats) -> Floats:
+    """Return quotients; what is undefined is NaN."""
+    quotients: Floats = np.full(whole.shape, UNDEFINED)
+    return np.divide(part, whole, out=quotients, where=whole != 0)

@@ -10,8 +10,13 @@ import numpy.typing as npt
 
 from fedanomaly.core.floatgrid import KEY_MAX, KEY_MIN, Floats
 from fedanomaly.core.histograms import Histograms
-from fedanomaly.evaluation.metrics import Metrics, alerts_allowed, from_counts
-from fedanomaly.evaluation.ranking import UNDEFINED
+from fedanomaly.evaluation.metrics import (
+    Metrics,
+    alerts_allowed,
+    all_alerts_allowed,
+    from_many_counts,
+    ratios,
+)
 
 Owners = npt.NDArray[np.intp]
 _KEY_BITS = (KEY_MAX - KEY_MIN).bit_length()
@@ -55,33 +60,31 @@ def evaluate_each(
     good, bad = _bins(legitimate), _bins(fraud)
     tp, n_fraud = _flagged(bad, thresholds)
     fp, n_legitimate = _flagged(good, thresholds)
-    each = [
-        from_counts(*counts)
-        for counts in zip(*(part.tolist() for part in (tp, fp, n_legitimate - fp, n_fraud - tp)), strict=True)
-    ]
-    alerts = np.array([alerts_allowed(budget, metrics["rows"]) for metrics in each], dtype=np.float64)
+    alerts_allowed(budget, 1)  # or a sentence
+    alerts = all_alerts_allowed(budget, n_legitimate + n_fraud)
     auroc, precision, found = _ranked(good, bad, n_legitimate, n_fraud, alerts)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        columns = {
-            "auroc": auroc,
-            "average_precision": precision,
-            "alerts": alerts,
-            "precision_at_k": np.where(alerts > 0, found / alerts, UNDEFINED),
-            "recall_at_k": np.where(n_fraud > 0, found / n_fraud, UNDEFINED),
-        }
-    for values in zip(each, *(column.tolist() for column in columns.values()), strict=True):
-        values[0].update(zip(columns, values[1:], strict=True))
+    columns = {
+        **from_many_counts(tp, fp, n_legitimate - fp, n_fraud - tp),
+        "auroc": auroc,
+        "average_precision": precision,
+        "alerts": alerts,
+        "precision_at_k": ratios(found, alerts),
+        "recall_at_k": ratios(found, n_fraud),
+    }
+    each = _by_client(columns)
     known = np.flatnonzero(np.asarray(knows_amount, dtype=np.bool_))
     caught, stake = _flagged(_bins(fraud_amount or Histograms.of([])), thresholds[known])
-    for number, saved, at_stake in zip(known.tolist(), caught.tolist(), stake.tolist(), strict=True):
-        lost = at_stake - saved
-        raised = each[number]["tp"] + each[number]["fp"]
-        each[number] |= {
-            "amount_at_stake": at_stake,
-            "amount_lost": lost,
-            "cost": lost + alert_cost * raised,
-        }
+    lost = stake - caught
+    cost = lost + alert_cost * (tp + fp)[known]
+    amounts = _by_client({"amount_at_stake": stake, "amount_lost": lost, "cost": cost})
+    for number, of_client in zip(known.tolist(), amounts, strict=True):
+        each[number] |= of_client
     return each
+
+
+def _by_client(columns: dict[str, Floats]) -> list[Metrics]:
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 _Bins = tuple[Owners, npt.NDArray[np.int64], Floats]

@@ -23,7 +23,7 @@ from fedanomaly.federation.protocol import SCALING, Task
 from fedanomaly.federation.shelf import Shelf
 from fedanomaly.prepare import Balanced, ClientRows, balance, client_rows
 
-_SHELF: Shelf[tuple[str, int], ClientRows] = Shelf(1 << 30)
+_SHELF: Shelf[str, int, ClientRows] = Shelf(1 << 30)
 """Rows of clients that are asked again: in an engine with many clients in one process, of all that fit."""
 
 
@@ -35,11 +35,13 @@ def load_partition(config: RunConfig, client: int) -> ClientRows:
     UserError
         If the data cannot be read or the client would have no training row.
     """
-    slot = _split(config), client
-    if (kept := _SHELF.get(slot)) is None:
+    split = _split(config)
+    if (kept := _SHELF.get(split, client)) is None:
         held = layout_of(layout_key(config))
         kept = client_rows(held.table, held.indices[client], held.folds, client, config.train_on)
-        _SHELF.put(slot, kept, sum(part.nbytes for part in (kept.train, kept.calibration, kept.test)))
+        _SHELF.put(
+            split, client, kept, sum(part.nbytes for part in (kept.train, kept.calibration, kept.test))
+        )
     return poisoned(config, kept, client)
 
 

@@ -94,8 +94,8 @@ class Coordinator:
     def _round(self, server_round: int) -> RoundRecord:
         train = self._steps(ROUND, server_round)
         evaluate, judged = self._evaluate(server_round)
-        for client, values in evaluate.metrics(*SPENT).items():
-            judged.metrics[client] |= values
+        for client, spent in evaluate.metrics(*SPENT).items():
+            judged.metrics[client] |= spent
         judged.metrics["all"] |= evaluate.over_clients(*SPENT)
         train_all = {**train.metrics(), "all": train.over_clients()} if train else {}
         self.state["offset"] = np.asarray(judged.threshold.offset)
@@ -235,7 +235,7 @@ class Coordinator:
                 f"{self.config.majority} are needed; see events.jsonl for the reasons"
             )
         if server_round == 0 or fraction >= 1:
-            return tuple(int(client) for client in clients)
+            return tuple(clients.tolist())
         wanted = min(len(clients), max(self.config.min_clients, math.ceil(fraction * len(clients)), 1))
         generator = keyed_generator(self.config.seed, "participants", server_round, purpose)
         return tuple(sorted(int(client) for client in generator.choice(clients, wanted, replace=False)))

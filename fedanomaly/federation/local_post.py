@@ -43,7 +43,9 @@ class LocalPost(Post):
         have_identity()  # Flower's strategies make messages
         self.config = config
         self.member = Member(work)
-        self.size = Sizes(config.clients <= EXACT_UP_TO if exact_bytes is None else exact_bytes)
+        self.exact_bytes = config.clients <= EXACT_UP_TO if exact_bytes is None else exact_bytes
+        self._request: Arrays | None = None
+        self._bytes_down = 0.0
 
     def nodes(self) -> list[int]:
         """Return the ids of all clients' nodes."""
@@ -67,34 +69,12 @@ class LocalPost(Post):
         """Return a client's reply; whatever it raises is a failure of the client alone."""
         try:
             facts, arrays = self.member.answer(kind, self.config, client, task, request)
-            arrays = plain_copies(arrays)  # what a client does next cannot change what it has said
+            copies, size = plain_copies(arrays)  # what a client does next cannot change what it has said
         except Exception as error:
             return Failure(raised(error))
-        size = nbytes(arrays)
-        return Reply(facts, arrays, size, self.size.of(arrays, size), self.size.of_request(request))
+        if request is not self._request:  # clients that are sent the same one
+            self._request, self._bytes_down = request, self._on_the_wire(request, nbytes(request))
+        return Reply(facts, copies, size, self._on_the_wire(copies, size), self._bytes_down)
 
-
-class Sizes:
-    """How many bytes a message's arrays take.
-
-    Parameters
-    ----------
-    exact : bool
-        Pack and compress them as for the wire, or add up the arrays' own bytes.
-    """
-
-    def __init__(self, exact: bool) -> None:
-        self.exact = exact
-        self._request: Arrays | None = None
-        self._size = 0.0
-
-    def of(self, arrays: Arrays, size: int) -> float:
-        """Return the size of arrays that take ``size`` bytes of memory."""
-        return float(len(pack(arrays)) if self.exact else size)
-
-    def of_request(self, request: Arrays) -> float:
-        """Return the size of a request; clients that are sent the same one measure it once."""
-        if request is not self._request:
-            self._size = self.of(request, nbytes(request))
-            self._request = request
-        return self._size
+    def _on_the_wire(self, arrays: Arrays, size: int) -> float:
+        return float(len(pack(arrays)) if self.exact_bytes else size)

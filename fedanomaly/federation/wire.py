@@ -43,13 +43,15 @@ def require_plain(arrays: Arrays) -> None:
             )
 
 
-def plain_copies(arrays: Arrays) -> Arrays:
-    """Return copies, C-contiguous as from a bundle; raise as :func:`require_plain`."""
-    require_plain(arrays)
-    return {
-        name: array.copy() if type(array) is np.ndarray else np.array(array, order="C")
-        for name, array in arrays.items()
-    }
+def plain_copies(arrays: Arrays) -> tuple[Arrays, int]:
+    """Return copies, C-contiguous as from a bundle, and their bytes; raise as :func:`require_plain`."""
+    copies, size = {}, 0
+    for name, array in arrays.items():
+        if array.dtype.kind not in _KINDS:
+            require_plain({name: array})
+        copies[name] = copy = array.copy() if type(array) is np.ndarray else np.array(array, order="C")
+        size += copy.nbytes
+    return copies, size
 
 
 def unpack(data: bytes, limit: int = MAX_BYTES) -> Arrays:

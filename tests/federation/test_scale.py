@@ -249,12 +249,12 @@ def test_the_most_frequent_form_is_summed_and_the_others_are_named():
 def test_rows_are_kept_while_they_fit():
     shelf = Shelf(10)
     for key, size in [("a", 4), ("b", 4), ("c", 4)]:
-        assert shelf.get("a") != "gone"
-        shelf.put(key, key.upper(), size)
-    assert [shelf.get(key) for key in "abc"] == [None, "B", "C"]
-    shelf.put("large", "LARGE", 99)
+        shelf.put("these", key, key.upper(), size)
+    assert [shelf.get("these", key) for key in "abc"] == [None, "B", "C"]
+    assert shelf.get("others", "b") is None
+    shelf.put("others", "b", "LARGE", 99)
     assert len(shelf) == 1
-    assert shelf.get("large") == "LARGE"
+    assert [shelf.get(group, "b") for group in ("these", "others")] == [None, "LARGE"]
 
 
 def test_clients_in_one_process_load_the_rounds_model_once(monkeypatch):
@@ -360,7 +360,7 @@ def test_bytes_are_those_of_the_wire_or_said_to_be_plain():
         assert (one["bytes_up"], one["bytes_down"]) == (other["bytes_up"], other["bytes_down"])
         assert rough["bytes_up"] != one["bytes_up"]
         assert rough["bytes_up"] > 0
-    assert LocalPost(replace(CONFIG, clients=101)).size.exact is False
+    assert LocalPost(replace(CONFIG, clients=101)).exact_bytes is False
 
 
 def test_an_app_of_ones_own_gets_messages_and_no_workers():
