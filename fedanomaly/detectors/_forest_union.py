@@ -113,7 +113,8 @@ class GrowTrees(CollectStep):
         forest = joined_forest(columns)
         if forest is None or forest.n_features != self._features(state, forest):
             return False
-        most = [self.detector.sample_size(int(rows[client])) for client in answers.clients]
+        declared, of_client = np.unique(rows[answers.clients], return_inverse=True)
+        most = np.array([self.detector.sample_size(int(count)) for count in declared])[of_client]
         return bool((forest.psi <= np.repeat(most, n_trees)).all())
 
     def combine(self, state: Arrays, answers: Sequence[Answer]) -> Arrays:

@@ -44,7 +44,7 @@ class Sender:
 
     def send(self) -> None:
         """Send what there is: replies that are not alike in parcels of their own."""
-        replies = self._gathering.take()
+        replies, self._gathering = self._gathering.replies(), Gathering()
         for part in [replies] if replies.batch.columns is not None else replies.one_by_one():
             body = frame(_framed(part))
             self._line.sendall(_LENGTH.pack(len(body)))

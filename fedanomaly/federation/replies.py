@@ -74,12 +74,14 @@ class Replies:
         return len(self.nodes) + len(self.failures)
 
     def one_by_one(self) -> Iterator[Replies]:
-        """Yield the failures, then each reply by itself."""
-        if self.failures:
-            yield Replies([], [], self.spent[:0], Batch([]), self.failures)
-        for at, arrays in enumerate(self.batch.each):
-            one = slice(at, at + 1)
-            yield Replies(self.nodes[one], self.clients[one], self.spent[one], Batch([arrays]), {})
+        """Yield each reply and each failure by itself, ascending by node."""
+        at = {node: place for place, node in enumerate(self.nodes)}
+        for node in sorted([*self.nodes, *self.failures]):
+            one = slice(at[node], at[node] + 1) if node in at else slice(0)
+            why = {node: self.failures[node]} if node in self.failures else {}
+            yield Replies(
+                self.nodes[one], self.clients[one], self.spent[one], Batch(self.batch.each[one]), why
+            )
 
 
 class Gathering:
@@ -94,7 +96,7 @@ class Gathering:
         self._bytes = 0
 
     def put(self, node: int, reply: Reply | Failure) -> bool:
-        """Add what became of a request; return whether it is time to :meth:`take` all."""
+        """Add what became of a request; return whether it is time to look at all."""
         if isinstance(reply, Failure):
             self._failures[node] = reply.reason
             return False
@@ -106,12 +108,10 @@ class Gathering:
         self._bytes += nbytes
         return len(self._nodes) == BATCH_CLIENTS or self._bytes > BATCH_BYTES
 
-    def take(self) -> Replies:
-        """Return what there is, and start anew."""
+    def replies(self) -> Replies:
+        """Return what there is."""
         spent = np.array(self._spent, dtype=np.float64).reshape(len(self._nodes), 4)
-        taken = Replies(self._nodes, self._clients, spent, Batch(self._arrays), self._failures)
-        self.__init__()  # type: ignore[misc]
-        return taken
+        return Replies(self._nodes, self._clients, spent, Batch(self._arrays), self._failures)
 
 
 def gathered(replies: Iterable[tuple[int, Reply | Failure]]) -> Iterator[Replies]:
@@ -119,8 +119,9 @@ def gathered(replies: Iterable[tuple[int, Reply | Failure]]) -> Iterator[Replies
     gathering = Gathering()
     for node, reply in replies:
         if gathering.put(node, reply):
-            yield gathering.take()
-    if len(rest := gathering.take()):
+            yield gathering.replies()
+            gathering = Gathering()
+    if len(rest := gathering.replies()):
         yield rest
 
 

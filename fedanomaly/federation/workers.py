@@ -37,12 +37,12 @@ from fedanomaly.federation.local_post import LocalPost
 from fedanomaly.federation.parcels import Receiver, Sender, exactly
 from fedanomaly.federation.post import Arrived, nobody
 from fedanomaly.federation.protocol import Task
-from fedanomaly.federation.replies import BATCH_CLIENTS, Failure, Gathering, Replies
+from fedanomaly.federation.replies import BATCH_CLIENTS, Failure, Replies, gathered
 
 PIPE_BYTES = 1 << 20
 ROWS_A_CALL = 200
 """What a client costs besides its rows, in rows: clients are shared out evenly by rows and number."""
-BLOCKS_A_WORKER = 8
+BLOCKS_A_WORKER = 4
 """Least number of blocks of clients that a worker has: it waits for the others' last ones at most."""
 
 _LENGTHS = struct.Struct("<QQ")  # of kind, task and clients in JSON; of the request
@@ -82,9 +82,7 @@ class _Worker:
         except (EOFError, OSError):
             replies, self.alive = None, False
         if replies is None:
-            gathering = Gathering()
-            gathering.put(node, Failure("its worker process is gone"))
-            replies = gathering.take()
+            (replies,) = gathered([(node, Failure("its worker process is gone"))])
         self.left -= len(replies)
         return replies
 
@@ -147,15 +145,17 @@ class ForkedPost(LocalPost):
             orders[-1][0].append(node - 1)
         for worker in self._workers:
             worker.order_next(kind, task)
-        nodes, at = list(requests), 0
+        told: set[int] = set()
         try:
-            while at < len(nodes):
-                worker = self._of(nodes[at])
-                replies = worker.next_replies(nodes[at])
+            for node in requests:
+                if node in told:  # with its neighbours
+                    continue
+                worker = self._of(node)
+                replies = worker.next_replies(node)
                 worker.order_next(kind, task)
-                for node in replies.nodes:
-                    arrived(node)
-                at += len(replies)
+                for answered in replies.nodes:
+                    arrived(answered)
+                told.update(replies.nodes, replies.failures)
                 yield replies
                 del replies
         except GeneratorExit:  # unread replies lie in the pipes

@@ -55,6 +55,7 @@ WAYS = {
     "weights": replace(SUMS, aggregation="fedavg"),
     "personal": replace(CONFIG, aggregation="local"),
 }
+PHASES = ("scaling", "setup", "train")
 UNTIMED = ("seconds", "bytes_up", "bytes_down")
 
 
@@ -144,6 +145,26 @@ def test_when_a_worker_dies_its_clients_are_left_out_and_the_run_goes_on():
     assert "offline" in witness.events[-1].what
 
 
+def test_whatever_befalls_the_clients_of_one_worker_each_is_named_once():
+    config = replace(SUMS, clients=32, partition="iid", rounds=1, min_clients=1)  # blocks of eight clients
+
+    def train(config, rows, task, request, client):
+        if client == 3 and task.phase == "round":
+            os._exit(9)
+        answer = verbs.train(config, rows, task, request, client)
+        return [][1] if client == 1 else {**answer, "stranger": np.zeros(2)} if client == 2 else answer
+
+    own = {name: getattr(verbs, name) for name in ("load_partition", "build", "evaluate")}
+    witness = Witness()
+    with ForkedPost(config, SimpleNamespace(train=train, **own), workers=1) as post:
+        assert post._shares.size == 8
+        with pytest.raises(FederationError):
+            Coordinator(config, post, witness).run()
+    named = {phase: [event.client for event in witness.events if event.phase == phase] for phase in PHASES}
+    assert named["scaling"] == named["setup"] == ["1", "2"]
+    assert named["train"] == [str(client) for client in range(32)]
+
+
 def test_without_enough_workers_left_the_run_says_so():
     with pytest.raises(FederationError, match="at least 4 are needed"):
         federate(CONFIG, ForkedPost(CONFIG, broken(0, lambda: os._exit(9)), workers=1))
@@ -180,7 +201,7 @@ def test_clients_are_shared_out_evenly_at_every_point_of_the_order(rows, workers
             last = shares.block_of(client)
             assert load[worker] == load.min()
         load[worker] += count + 200
-    assert shares.block_of(len(rows) - 1) + 1 >= min(len(rows), 8 * workers)
+    assert shares.block_of(len(rows) - 1) + 1 >= min(len(rows), 4 * workers)
 
 
 # -- memory ---------------------------------------------------------------------------------------
