@@ -13,7 +13,7 @@ from fedanomaly.core.answers import Batch
 from fedanomaly.core.arrays import Arrays
 from fedanomaly.federation.protocol import Declared
 
-BATCH_CLIENTS, BATCH_BYTES = 256, 1 << 19
+BATCH_CLIENTS, BATCH_BYTES = 512, 1 << 20
 """Replies wait for each other until they are so many: what many small clients send is handled at once."""
 
 
