@@ -42,7 +42,7 @@ from fedanomaly.federation.replies import BATCH_CLIENTS, Failure, Replies, gathe
 PIPE_BYTES = 1 << 20
 ROWS_A_CALL = 200
 """What a client costs besides its rows, in rows: clients are shared out evenly by rows and number."""
-BLOCKS_A_WORKER = 4
+BLOCKS_A_WORKER = 8
 """Least number of blocks of clients that a worker has: it waits for the others' last ones at most."""
 
 _LENGTHS = struct.Struct("<QQ")  # of kind, task and clients in JSON; of the request
