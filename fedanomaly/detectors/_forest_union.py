@@ -149,8 +149,9 @@ def with_more_trees(state: Arrays, grown: Sequence[Arrays]) -> Arrays:
     earlier = [under_prefix(state, "forest")] if "forest/psi" in state else []
     if not (parts := [*earlier, *(arrays for arrays in grown if len(arrays["psi"]))]):
         return {}
-    widest = np.result_type(*[part["leaf_rows"] for part in parts])
-    columns = Batch([{**part, "leaf_rows": part["leaf_rows"].astype(widest)} for part in parts]).columns
+    widest = np.result_type(*{part["leaf_rows"].dtype for part in parts})
+    alike = [{**part, "leaf_rows": part["leaf_rows"].astype(widest, copy=False)} for part in parts]
+    columns = Batch(alike).columns
     joined = (columns and joined_forest(columns)) or Forest.join([forest_from_arrays(part) for part in parts])
     return with_prefix(forest_to_arrays(joined), "forest")
 

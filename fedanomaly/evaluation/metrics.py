@@ -51,15 +51,15 @@ def alerts_allowed(budget: float, rows: float) -> int:
     UserError
         If the budget is not a positive finite number.
     """
-    if not (math.isfinite(budget) and budget > 0):
-        raise UserError(
-            f"the alert budget must be positive (a share below 1, or a number of alerts), got {budget}"
-        )
     return int(all_alerts_allowed(budget, np.asarray(rows)))
 
 
 def all_alerts_allowed(budget: float, rows: Floats) -> Floats:
-    """Return :func:`alerts_allowed` for many numbers of rows and one sound budget."""
+    """Return :func:`alerts_allowed` for many numbers of rows; raise as it does."""
+    if not (math.isfinite(budget) and budget > 0):
+        raise UserError(
+            f"the alert budget must be positive (a share below 1, or a number of alerts), got {budget}"
+        )
     # 0.29 * 100 is 28.999999999999996: the tolerance makes it 29
     return np.floor(budget * rows + 1e-9 if budget < 1 else np.full(rows.shape, budget))
 

@@ -12,7 +12,6 @@ from fedanomaly.core.floatgrid import KEY_MAX, KEY_MIN, Floats
 from fedanomaly.core.histograms import Histograms
 from fedanomaly.evaluation.metrics import (
     Metrics,
-    alerts_allowed,
     all_alerts_allowed,
     from_many_counts,
     ratios,
@@ -60,7 +59,6 @@ def evaluate_each(
     good, bad = _bins(legitimate), _bins(fraud)
     tp, n_fraud = _flagged(bad, thresholds)
     fp, n_legitimate = _flagged(good, thresholds)
-    alerts_allowed(budget, 1)  # or a sentence
     alerts = all_alerts_allowed(budget, n_legitimate + n_fraud)
     auroc, precision, found = _ranked(good, bad, n_legitimate, n_fraud, alerts)
     columns = {

@@ -13,7 +13,7 @@ from fedanomaly.federation.mailbox import raised
 from fedanomaly.federation.member import Member
 from fedanomaly.federation.post import Arrived, Post, nobody
 from fedanomaly.federation.protocol import Task
-from fedanomaly.federation.replies import Failure, Gathering, Replies, Reply
+from fedanomaly.federation.replies import Failure, Replies, Reply, gathered
 from fedanomaly.federation.wire import pack, plain_copies
 
 EXACT_UP_TO = 100
@@ -55,16 +55,16 @@ class LocalPost(Post):
         self, kind: str, task: Task, requests: Mapping[int, Arrays], arrived: Arrived = nobody
     ) -> Iterator[Replies]:
         """Let one client after the other answer, in the given order."""
-        gathering = Gathering()
+        return gathered(self._answering(kind, task, requests, arrived))
+
+    def _answering(
+        self, kind: str, task: Task, requests: Mapping[int, Arrays], arrived: Arrived
+    ) -> Iterator[tuple[int, Reply | Failure]]:
         for node, request in requests.items():
             reply = self.reply(kind, node - 1, task, request)
             if isinstance(reply, Reply):
                 arrived(node)
-            if gathering.put(node, reply):
-                yield gathering.replies()
-                gathering = Gathering()
-        if len(rest := gathering.replies()):
-            yield rest
+            yield node, reply
 
     def reply(self, kind: str, client: int, task: Task, request: Arrays) -> Reply | Failure:
         """Return a client's reply; whatever it raises is a failure of the client alone."""

@@ -47,6 +47,8 @@ class Spent:
 
     def __add__(self, other: Spent) -> Spent:
         """Return what was spent on both of two steps; some clients may have taken part in one alone."""
+        if not self.clients:
+            return other
         if other.clients == self.clients:
             return Spent(
                 self.clients, np.column_stack([self.values[:, 0], self.values[:, 1:] + other.values[:, 1:]])

@@ -219,7 +219,7 @@ class Shares:
 
     def worker_of(self, client: int) -> int:
         """Return the number of the client's worker."""
-        return self._worker_of_block[client // self.size]
+        return self._worker_of_block[self.block_of(client)]
 
 
 # -- in the worker --------------------------------------------------------------------------------
