@@ -58,7 +58,7 @@ def walk_through(config: RunConfig) -> dict[str, dict[str, float]]:
         )
         for client in clients
     }
-    return judge(config, scores, personal=False).metrics
+    return dict(judge(config, scores, personal=False).metrics)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,26 @@ class Column(NamedTuple):
 
 
 Columns = dict[str, Column]
+_VALUES, _LENGTHS = "values/", "lengths/"
+
+
+def columns_to_arrays(columns: Columns) -> Arrays:
+    """Return the form that travels between processes of one run."""
+    arrays: Arrays = {}
+    for name, (values, lengths) in columns.items():
+        arrays[_VALUES + name] = values
+        if lengths is not None:
+            arrays[_LENGTHS + name] = lengths
+    return arrays
+
+
+def columns_from_arrays(arrays: Arrays) -> Columns:
+    """Return the columns that :func:`columns_to_arrays` was given; other arrays are left alone."""
+    return {
+        (bare := name.removeprefix(_VALUES)): Column(values, arrays.get(_LENGTHS + bare))
+        for name, values in arrays.items()
+        if name.startswith(_VALUES)
+    }
 
 
 class Batch:
@@ -70,6 +90,15 @@ class Batch:
             self.each = each
         if columns is not None:
             self.columns = columns
+
+    @classmethod
+    def joined(cls, batches: Sequence[Batch]) -> Batch:
+        """Return all answers of all batches: side by side if they are all alike."""
+        if len(batches) == 1:
+            return batches[0]
+        if (columns := _joined_columns([batch.columns for batch in batches])) is not None:
+            return cls(columns=columns)
+        return cls([arrays for batch in batches for arrays in batch.each])
 
     @cached_property
     def each(self) -> Sequence[Arrays]:
@@ -121,6 +150,30 @@ def _beside(arrays: list[Any]) -> Column | None:
     return Column(joined, np.fromiter(map(len, arrays), np.int64, len(arrays)))
 
 
+def _joined_columns(parts: Sequence[Columns | None]) -> Columns | None:
+    """Return columns end to end; None unless names, dtypes and all sides but the first agree."""
+    known = [part for part in parts if part is not None]
+    if not known or len(known) < len(parts) or any(part.keys() != known[0].keys() for part in known):
+        return None
+    columns: Columns = {}
+    for name in known[0]:
+        column = _end_to_end([part[name] for part in known])
+        if column is None:
+            return None
+        columns[name] = column
+    return columns
+
+
+def _end_to_end(parts: Sequence[Column]) -> Column | None:
+    values, lengths = [part.values for part in parts], [part.lengths for part in parts]
+    if len({(array.dtype, array.shape[1:]) for array in values}) > 1:
+        return None
+    known = [each for each in lengths if each is not None]
+    if known and len(known) < len(parts):  # numbers and arrays
+        return None
+    return Column(np.concatenate(values), np.concatenate(known) if known else None)
+
+
 class Answers(Sequence[Answer]):
     """Answers to one step, ascending by client: pairs of a turn and named arrays.
 
@@ -145,6 +198,12 @@ class Answers(Sequence[Answer]):
         listed = list(answers)
         turns = {turn.client: turn for turn, _ in listed}
         return cls(list(turns), turns.__getitem__, Batch([arrays for _, arrays in listed]))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Answers], turn: Callable[[int], Turn]) -> Answers:
+        """Return the answers of all parts, part after part."""
+        clients = [client for part in parts for client in part.clients]
+        return Answers(clients, turn, Batch.joined([part.batch for part in parts]) if parts else Batch([]))
 
     @property
     def columns(self) -> Columns | None:
@@ -184,3 +243,8 @@ class Answers(Sequence[Answer]):
         if isinstance(at, slice):
             return Answers(self.clients[at], self.turn, Batch(self.batch.each[at]))
         return self.turn(self.clients[at]), self.batch.each[at]
+
+
+def batch_of(answers: Sequence[Answer]) -> Batch:
+    """Return the arrays of answers."""
+    return answers.batch if isinstance(answers, Answers) else Batch([arrays for _, arrays in answers])

@@ -121,36 +121,4 @@ class Histogram:
         return cls(keys, counts)
 
 
-class HistogramSum:
-    """Histograms added up as they come, in little more memory than their sum takes.
-
-    The result is that of :meth:`Histogram.sum` over all of them in the order given, to the bit.
-    """
-
-    def __init__(self) -> None:
-        self._total = Histogram(np.empty(0, np.int64), np.empty(0, np.int64))
-        self._waiting: list[Histogram] = []
-        self._bins = 0
-
-    def add(self, part: Histogram) -> None:
-        """Add one; they wait until they are as many bins as the sum has, so that each costs O(log n)."""
-        self._waiting.append(part)
-        self._bins += len(part.keys)
-        if self._bins > max(_FEW_BINS, len(self._total.keys)) or len(self._waiting) > _FEW_BINS:
-            self._merge()
-
-    @property
-    def total(self) -> Histogram:
-        """The sum so far."""
-        if self._waiting:
-            self._merge()
-        return self._total
-
-    def _merge(self) -> None:
-        self._total = Histogram.sum([self._total, *self._waiting])
-        self._waiting, self._bins = [], 0
-
-
-_FEW_BINS = 4096
-
-__all__ = ["KEY_MAX", "KEY_MIN", "Histogram", "HistogramSum", "lower_edges", "to_keys"]
+__all__ = ["KEY_MAX", "KEY_MIN", "Histogram", "lower_edges", "to_keys"]

@@ -45,9 +45,9 @@ def forest_to_arrays(forest: Forest) -> Arrays:
     counted = {} if forest.rows is None else {"rows": forest.rows.astype(np.int64)}
     return {
         "splits": np.packbits(splits),
-        "feature": feature.astype(_feature_dtype(forest.n_features)),
+        "feature": feature.astype(feature_dtype(forest.n_features)),
         "threshold": image_of(image).view(np.float32),
-        "leaf_rows": _narrow(forest.counts[leaves_of(forest)]),
+        "leaf_rows": narrow(forest.counts[leaves_of(forest)]),
         "psi": forest.psi,
         "depth": np.array(forest.depth, dtype=np.int64),
         "n_features": np.array(forest.n_features, dtype=np.int64),
@@ -168,9 +168,11 @@ def _bottom(place: npt.NDArray[np.int64], depth: int) -> npt.NDArray[np.int64]:
     return np.asarray(((place + 1) << (depth - level)) - 2**depth)
 
 
-def _feature_dtype(n_features: int) -> npt.DTypeLike:
+def feature_dtype(n_features: int) -> npt.DTypeLike:
+    """Return the least dtype of the numbers of so many features."""
     return np.min_scalar_type(n_features - 1)
 
 
-def _narrow(counts: Array) -> Array:
-    return counts.astype(np.min_scalar_type(int(counts.max(initial=0))))
+def narrow(counts: Array) -> Array:
+    """Return counts as the least unsigned dtype that holds them."""
+    return counts.astype(np.min_scalar_type(int(counts.max(initial=0))), copy=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.base import clone
 
-from fedanomaly.core.answers import Answer
+from fedanomaly.core.answers import Answer, Batch
 from fedanomaly.core.arrays import Array, Arrays, require, require_only
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.keyed import Turn
@@ -137,7 +137,7 @@ class GrowLevel(CollectStep):
         if self.levels_left:
             return after.to_arrays()
         forest = after.forest(state["sample/psi"], int(state["sample/n_features"]))
-        return after.to_arrays() | with_more_trees(state, [forest_to_arrays(forest)])
+        return after.to_arrays() | with_more_trees(state, Batch([forest_to_arrays(forest)]))
 
     def _grid(self, state: Arrays) -> int:
         return grid_step(int(state["sample/n_features"]), self.detector.grid_bits)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
 from fedanomaly.core.answers import Column, Columns, Lengths
-from fedanomaly.core.arrays import Array, within
-from fedanomaly.detectors._forest_arrays import Places, built, image_of, leaf_places
+from fedanomaly.core.arrays import Array, Arrays, within
+from fedanomaly.detectors._forest_arrays import (
+    Places,
+    built,
+    feature_dtype,
+    image_of,
+    leaf_places,
+    narrow,
+)
 from fedanomaly.detectors._trees import MAX_DEPTH, Forest, node_dtype
 
 _MOST_PLACES = 1 << 20  # some 50 MB meanwhile; larger forests gain nothing and are read one by one
@@ -18,12 +27,58 @@ _FORMS = (  # name, kind and dimensions
 )
 
 
+class _Layout(NamedTuple):
+    """Where everything of many forests, part after part, lies in one forest."""
+
+    depth: int
+    n_features: int
+    psi: npt.NDArray[np.int32]
+    splits: npt.NDArray[np.bool_]  # shape (places, all trees)
+    split_at: Places  # in the order of the parts' arrays
+    split_order: npt.NDArray[np.intp]  # where each split of the parts stands among all, in heap order
+    leaf_at: Places
+    leaf_order: npt.NDArray[np.intp]
+
+
 def joined_forest(parts: Columns) -> Forest | None:
     """Return the trees of many forests, part after part; None unless all are alike, whole and not too many.
 
     A few operations, however many parts, for what :func:`forest_from_arrays` does one by one and
     :meth:`Forest.join` puts together. None says nothing; parts with ``rows`` are left to these too.
     """
+    if (at := _layout(parts)) is None or not within(at.psi, 1, 2**at.depth):
+        return None
+    feature, threshold, leaf_rows = (parts[name].values for name in _LISTS[1:])
+    image = image_of(threshold.view(np.int32))
+    coarse = node_dtype(at.n_features) is np.int64 or not (image & 0xFF).any()
+    if not (coarse and np.isfinite(threshold).all() and within(feature, 0, at.n_features - 1)):
+        return None
+    summed = np.bincount(at.leaf_at[1], weights=leaf_rows, minlength=len(at.psi))
+    if not within(leaf_rows, 1, 2**at.depth) or not np.array_equal(summed, at.psi):
+        return None
+    return built(at.split_at, at.leaf_at, image, feature, leaf_rows, at.psi, at.depth, at.n_features, None)
+
+
+def joined_arrays(parts: Columns) -> Arrays | None:
+    """Return the arrays of the forest that is many sound forests, part after part; None as above.
+
+    Those of :func:`forest_to_arrays`, without a forest in between.
+    """
+    if (at := _layout(parts)) is None:
+        return None
+    feature, threshold, leaf_rows = (parts[name].values for name in _LISTS[1:])
+    return {
+        "splits": np.packbits(at.splits),
+        "feature": _placed(feature, at.split_order).astype(feature_dtype(at.n_features), copy=False),
+        "threshold": _placed(threshold, at.split_order),
+        "leaf_rows": narrow(_placed(leaf_rows, at.leaf_order)),
+        "psi": at.psi,
+        "depth": np.array(at.depth, dtype=np.int64),
+        "n_features": np.array(at.n_features, dtype=np.int64),
+    }
+
+
+def _layout(parts: Columns) -> _Layout | None:
     if not _have_form(parts):
         return None
     depths, widths = parts["depth"].values, parts["n_features"].values
@@ -32,27 +87,22 @@ def joined_forest(parts: Columns) -> Forest | None:
         return None
     if not (1 <= depth <= MAX_DEPTH and 1 <= n_features < 2**31):
         return None
-    psi, feature, threshold, leaf_rows = (parts[name].values for name in _LISTS)
-    if len(psi) << depth > _MOST_PLACES or not within(psi, 1, 2**depth):
+    psi = parts["psi"].values
+    if len(psi) << depth > _MOST_PLACES or not within(psi, 1, 2**31 - 1):
         return None
     sizes = np.stack([_lengths(parts[name]) for name in _LISTS], axis=1)
-    owner = np.repeat(np.arange(len(sizes)), sizes[:, 0])  # of each tree: its part
+    few = len(sizes) < 2**16
+    owner = np.repeat(np.arange(len(sizes), dtype=np.uint16 if few else np.int64), sizes[:, 0])
     splits = _unpacked_parts(parts["splits"], sizes[:, 0], owner, 2**depth - 1)
     if splits is None or (splits[1:] & ~np.repeat(splits[: len(splits) // 2], 2, axis=0)).any():
         return None
     n_splits = np.bincount(owner, splits.sum(axis=0), len(sizes))
     if (sizes[:, 1:] != np.stack([n_splits, n_splits, n_splits + sizes[:, 0]], axis=1)).any():
         return None
-    image = image_of(threshold.view(np.int32))
-    coarse = node_dtype(n_features) is np.int64 or not (image & 0xFF).any()
-    if not (coarse and np.isfinite(threshold).all() and within(feature, 0, n_features - 1)):
-        return None
-    split_at, leaf_at = (_by_owner(np.nonzero(places), owner) for places in (splits, leaf_places(splits)))
-    summed = np.bincount(leaf_at[1], weights=leaf_rows, minlength=len(psi))
-    if not within(leaf_rows, 1, 2**depth) or not np.array_equal(summed, psi):
-        return None
+    split_at, split_order = _by_owner(splits, owner)
+    leaf_at, leaf_order = _by_owner(leaf_places(splits), owner)
     psi = psi.astype(np.int32, copy=False)
-    return built(split_at, leaf_at, image, feature, leaf_rows, psi, depth, n_features, None)
+    return _Layout(depth, n_features, psi, splits, split_at, split_order, leaf_at, leaf_order)
 
 
 def _have_form(parts: Columns) -> bool:
@@ -86,7 +136,14 @@ def _unpacked_parts(
     return splits if np.count_nonzero(splits) == np.count_nonzero(bits) else None
 
 
-def _by_owner(places: Places, owner: Array) -> Places:
-    """Return heap places in the order of the joined arrays: part by part, then as :func:`np.nonzero`."""
-    order = np.argsort(owner[places[1]], kind="stable")
-    return places[0][order], places[1][order]
+def _by_owner(places: npt.NDArray[np.bool_], owner: Array) -> tuple[Places, npt.NDArray[np.intp]]:
+    """Return heap places and trees, part by part, then in heap order; and where these are in heap order."""
+    place, tree = np.divmod(np.flatnonzero(places), max(1, len(owner)))
+    order = np.argsort(owner[tree], kind="stable")
+    return (place[order], tree[order]), order
+
+
+def _placed(values: Array, order: npt.NDArray[np.intp]) -> Array:
+    placed = np.empty_like(values)
+    placed[order] = values
+    return placed

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedanomaly.core.answers import Answer
+from fedanomaly.core.answers import Answer, Batch
 from fedanomaly.core.arrays import Array, Arrays, require, require_only, under_prefix, with_prefix
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.keyed import Turn
@@ -71,7 +71,8 @@ class CountLeaves(AdditiveStep):
         counts[leaves_of(grown)] = total["leaf_rows"]
         rows = counts.sum(axis=1)
         recounted = Forest(grown.nodes, counts, grown.psi, grown.n_features, rows)
-        return with_more_trees(state, [forest_to_arrays(grown if (rows == grown.psi).all() else recounted)])
+        counted = forest_to_arrays(grown if (rows == grown.psi).all() else recounted)
+        return with_more_trees(state, Batch([counted]))
 
     def sensitivity(self, request: Arrays, n_features: int, row_norm: float) -> dict[str, Sensitivity]:
         """One row for another: in each tree one leaf has a row less and one a row more."""

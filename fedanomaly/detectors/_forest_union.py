@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedanomaly.core.answers import Answer, Answers, Batch
+from fedanomaly.core.answers import Answer, Answers, Batch, batch_of
 from fedanomaly.core.arrays import Array, Arrays, require, under_prefix, with_prefix
 from fedanomaly.core.errors import FederationError, InvalidArrays
 from fedanomaly.core.keyed import Turn
 from fedanomaly.core.steps import CollectStep, Step
 from fedanomaly.detectors._forest_arrays import forest_from_arrays, forest_to_arrays
-from fedanomaly.detectors._forest_join import joined_forest
+from fedanomaly.detectors._forest_join import joined_arrays, joined_forest
 from fedanomaly.detectors._trees import Forest, depth_for
 from fedanomaly.detectors.base import Aggregation, features_of, rows_of, shares_of
 
@@ -119,7 +119,7 @@ class GrowTrees(CollectStep):
 
     def combine(self, state: Arrays, answers: Sequence[Answer]) -> Arrays:
         """Add the trees of this round to those of the rounds before."""
-        return with_more_trees(state, [answer for _, answer in answers])
+        return with_more_trees(state, batch_of(answers))
 
     def _quota(self, shares: Array, turn: Turn) -> int:
         return self._all_quotas(shares, turn)[turn.client]
@@ -144,16 +144,24 @@ def forest_so_far(state: Arrays) -> Arrays:
     return under_prefix(state, "forest")
 
 
-def with_more_trees(state: Arrays, grown: Sequence[Arrays]) -> Arrays:
+def with_more_trees(state: Arrays, grown: Batch) -> Arrays:
     """Return the part of the state that is the forest, with the trees just grown after those before."""
-    earlier = [under_prefix(state, "forest")] if "forest/psi" in state else []
-    if not (parts := [*earlier, *(arrays for arrays in grown if len(arrays["psi"]))]):
-        return {}
-    widest = np.result_type(*{part["leaf_rows"].dtype for part in parts})
-    alike = [{**part, "leaf_rows": part["leaf_rows"].astype(widest, copy=False)} for part in parts]
-    columns = Batch(alike).columns
-    joined = (columns and joined_forest(columns)) or Forest.join([forest_from_arrays(part) for part in parts])
-    return with_prefix(forest_to_arrays(joined), "forest")
+    batches = [Batch([under_prefix(state, "forest")])] if "forest/psi" in state else []
+    parts = _alike(Batch.joined([*batches, grown]))
+    if (joined := joined_arrays(parts.columns or {})) is None:
+        forests = [forest_from_arrays(part) for part in parts.each if len(part["psi"])]
+        if not forests:
+            return {}
+        joined = forest_to_arrays(Forest.join(forests))
+    return with_prefix(joined, "forest") if len(joined["psi"]) else {}
+
+
+def _alike(parts: Batch) -> Batch:
+    """Return forests whose ``leaf_rows``, of the least dtype in each, have one dtype in all."""
+    if parts.columns is not None or not parts.each:
+        return parts
+    widest = np.result_type(*{part["leaf_rows"].dtype for part in parts.each})
+    return Batch([{**part, "leaf_rows": part["leaf_rows"].astype(widest, copy=False)} for part in parts.each])
 
 
 class Union(Aggregation):

@@ -196,7 +196,7 @@ def _check_refusals(step: Step, state: Arrays, answer: Arrays, turn: Turn) -> No
 
 def _combined(step: Step, state: Arrays, answers: Sequence[Answer], weights: dict[str, Arrays]) -> Arrays:
     if isinstance(step, AdditiveStep):
-        return step.finish(state, secure_sum(answer for _, answer in answers))
+        return step.finish(state, secure_sum(answers, len(state["rows"])))
     if isinstance(step, CollectStep):
         return step.combine(state, answers)
     assert isinstance(step, WeightsStep), f"step {step.name!r} is of no known kind"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from fedanomaly.core.arrays import digest
@@ -134,7 +135,7 @@ class _Watch(Observer):
     def event(self, event: Event) -> None:
         self.events += 1
 
-    def setup_done(self, spent: dict[str, Metrics]) -> None:
+    def setup_done(self, spent: Mapping[str, Metrics]) -> None:
         self._add(spent)
 
     def round_done(self, record: RoundRecord) -> None:
@@ -158,7 +159,7 @@ class _Watch(Observer):
             for client in (clients if self.keep == "clients" else ["all"])
         ]
 
-    def _add(self, spent: dict[str, Metrics]) -> None:
+    def _add(self, spent: Mapping[str, Metrics]) -> None:
         for client, values in spent.items():
             mine = self._spent.setdefault(client, dict.fromkeys(_SPENT, 0.0))
             for name in _SPENT:

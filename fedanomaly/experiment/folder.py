@@ -93,9 +93,9 @@ class ResultsFolder(Observer):
         self.summary["clients"] = {str(client): asdict(info) for client, info in clients.items()}
         self.write_summary()
 
-    def setup_done(self, spent: dict[str, Metrics]) -> None:
+    def setup_done(self, spent: Mapping[str, Metrics]) -> None:
         """Remember what scaling and set-up cost each client: no round of its own."""
-        self.summary["setup"] = spent
+        self.summary["setup"] = dict(spent)
         self.write_summary()
 
     def event(self, event: Event) -> None:

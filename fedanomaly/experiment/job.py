@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
@@ -229,7 +231,7 @@ class _Both(Observer):
         self.job.folder.joined(clients)
         self.job.narrator.joined(clients)
 
-    def setup_done(self, spent: dict[str, Metrics]) -> None:
+    def setup_done(self, spent: Mapping[str, Metrics]) -> None:
         self.job.folder.setup_done(spent)
 
     def asked(self, server_round: int, phase: str, clients: tuple[int, ...]) -> None:

@@ -55,8 +55,8 @@ class Narrator(Observer):
             {
                 "kind": "round",
                 "round": record.server_round,
-                "metrics": record.evaluate,
-                "train": record.train,
+                "metrics": dict(record.evaluate),
+                "train": dict(record.train),
                 "degenerate": record.threshold.degenerate,
             }
         )

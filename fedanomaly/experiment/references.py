@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,7 +32,7 @@ class Reference:
         For curves.
     """
 
-    metrics: dict[str, Metrics]
+    metrics: Mapping[str, Metrics]
     scores: Scores
 
 

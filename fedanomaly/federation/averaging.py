@@ -10,11 +10,9 @@ import numpy as np
 from flwr.app import Array as FlowerArray
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
-from fedanomaly.core.answers import Answer, Answers
 from fedanomaly.core.arrays import Array, Arrays
 from fedanomaly.core.errors import FederationError
-from fedanomaly.core.steps import WeightsStep
-from fedanomaly.federation.exchange import Exchange, checked
+from fedanomaly.federation.exchange import Exchange
 from fedanomaly.federation.mailbox import ChosenNodes
 from fedanomaly.federation.protocol import TRAIN, Task
 from fedanomaly.federation.spent import Spent
@@ -36,7 +34,6 @@ def _quiet() -> Iterator[None]:
 def average_weights(
     exchange: Exchange,
     strategy: WeightsStrategy,
-    step: WeightsStep,
     task: Task,
     weights: Arrays,
     request: Arrays,
@@ -67,14 +64,7 @@ def average_weights(
     told = planned[0].content.config_records["config"]  # FedProx tells clients its proximal term here
     extra = {"proximal_mu": np.asarray(told["proximal-mu"])} if "proximal-mu" in told else {}
     common = {**request, **weights, **extra}
-    answers: list[Answer] = []
-
-    def take(batch: Answers) -> dict[int, str]:
-        sound, wrong = checked(step, state, batch)
-        answers.extend(sound)
-        return wrong
-
-    spent = exchange.ask(TRAIN, task, dict.fromkeys(task.participants, common), take)
+    answers, spent = exchange.answers(task, dict.fromkeys(task.participants, common), state)
     rows = dict(zip(spent.clients, spent.values[:, 0].astype(int).tolist(), strict=True))
     replies = [
         _for_strategy(exchange.roster.nodes[turn.client], arrays, rows[turn.client])

@@ -24,12 +24,13 @@ def combine(step: Step, state: Arrays, answers: Sequence[Answer]) -> Arrays:
     step : Step
         A collecting or an additive step (weights go through a Flower strategy).
     state : dict of ndarray
-        The state before; not modified.
+        The state before, which knows ``rows`` of every client of the run; not modified.
     answers : sequence of (Turn, dict of ndarray)
         Checked answers, ascending by client: never in order of arrival.
     """
     if isinstance(step, AdditiveStep):
-        return {**state, **step.finish(state, secure_sum(answer for _, answer in answers))}
+        clients = len(state["rows"])
+        return {**state, **step.finish(state, secure_sum(answers, clients))}
     if isinstance(step, CollectStep):
         return {**state, **step.combine(state, answers)}
     raise InvalidArrays(f"step {step.name!r} averages weights: it needs a strategy")
@@ -40,26 +41,42 @@ class Tally:
 
     Answers of other names, shapes or dtypes cannot be added to each other. Each form has a sum of its
     own until all are in, and the most frequent form wins: nobody can spoil the sum by coming first.
+
+    Parameters
+    ----------
+    clients : int
+        Clients of the run.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clients: int) -> None:
+        self._clients = clients
         self._sums: dict[Form, tuple[SecureSum, list[int]]] = {}
 
     def add(self, answers: Answers) -> None:
         """Add answers; clients come in ascending order, so that floats round alike."""
         if (stacks := answers.stacks) is not None:
             added, who = self._of_form({name: stack[0] for name, stack in stacks.items()})
-            added.add_all(stacks)
+            added.add_all(answers.clients, stacks)
             who.extend(answers.clients)
             return
         for turn, arrays in answers:
             added, who = self._of_form(arrays)
-            added.add(arrays)
+            added.add(turn.client, arrays)
             who.append(turn.client)
+
+    def add_block(self, total: Arrays, who: list[int]) -> None:
+        """Add the sum of the answers of one form in the next block of clients."""
+        added, known = self._of_form(total)
+        added.add_block(total)
+        known.extend(who)
+
+    def sums(self) -> list[tuple[Arrays, list[int]]]:
+        """Return the sum of each form and whose answers are in it."""
+        return [(added.total, who) for added, who in self._sums.values()]
 
     def _of_form(self, arrays: Arrays) -> tuple[SecureSum, list[int]]:
         form = frozenset((name, array.shape, array.dtype) for name, array in arrays.items())
-        return self._sums.setdefault(form, (SecureSum(), []))
+        return self._sums.setdefault(form, (SecureSum(self._clients), []))
 
     def result(self) -> tuple[Arrays, list[int]]:
         """Return the sum of the most frequent form and the clients, ascending, who sent another one."""

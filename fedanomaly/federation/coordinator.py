@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from flwr.serverapp import Grid
 
-from fedanomaly.core.answers import Answer, Answers
+from fedanomaly.core.answers import Answer
 from fedanomaly.core.arrays import Arrays, with_prefix
 from fedanomaly.core.errors import FederationError, InvalidArrays
 from fedanomaly.core.keyed import keyed_generator
@@ -19,13 +19,13 @@ from fedanomaly.federation.combine import Tally, combine
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.defences import Defences
 from fedanomaly.federation.defences.apply import BoundedStrategy, defended, note_bounds
-from fedanomaly.federation.exchange import Exchange, checked
+from fedanomaly.federation.exchange import Exchange
 from fedanomaly.federation.observer import Event, Observer, RoundRecord
 from fedanomaly.federation.plan import Plan, make_plan, scaling_of
 from fedanomaly.federation.post import FlowerPost, Post
-from fedanomaly.federation.protocol import EVALUATE, ROUND, SCALING, SETUP, TRAIN, Task
+from fedanomaly.federation.protocol import ROUND, SCALING, SETUP, Task
 from fedanomaly.federation.roster import Roster
-from fedanomaly.federation.scoring import Judged, Scoreboard
+from fedanomaly.federation.scoring import Judged, judged
 from fedanomaly.federation.spent import NOTHING, SPENT, Spent
 from fedanomaly.federation.strategies import WeightsStrategy, make_strategy
 from fedanomaly.federation.strategies.private import private_strategy
@@ -77,7 +77,7 @@ class Coordinator:
         self.state["features"] = np.asarray(len(self.roster.feature_names))
         spent = self._steps(SCALING, 0)
         spent += self._steps(SETUP, 0)
-        self.observer.setup_done(spent.metrics())
+        self.observer.setup_done(spent.by_client(together=False))
         for server_round in range(1, self.config.rounds + 1):
             if server_round > 1 and self.roster.admit(server_round):
                 self._weigh(server_round)
@@ -94,15 +94,11 @@ class Coordinator:
     def _round(self, server_round: int) -> RoundRecord:
         train = self._steps(ROUND, server_round)
         evaluate, judged = self._evaluate(server_round)
-        for client, spent in evaluate.metrics(*SPENT).items():
-            judged.metrics[client] |= spent
-        judged.metrics["all"] |= evaluate.over_clients(*SPENT)
-        train_all = {**train.metrics(), "all": train.over_clients()} if train else {}
         self.state["offset"] = np.asarray(judged.threshold.offset)
         return RoundRecord(
             server_round,
-            train_all,
-            judged.metrics,
+            train.by_client() if train else {},
+            judged.metrics | evaluate.by_client(*SPENT),
             judged.threshold,
             judged.scores,
             judged.calibration,
@@ -123,40 +119,28 @@ class Coordinator:
         requests = dict.fromkeys(task.participants, self.plan.request(step, self.state))
         if isinstance(step, AdditiveStep):
             return self._add_up(step, task, requests)
-        answers: list[Answer] = []
-
-        def take(batch: Answers) -> dict[int, str]:
-            sound, wrong = checked(step, self.state, batch)
-            answers.extend(sound)
-            return wrong
-
-        spent = self.exchange.ask(TRAIN, task, requests, take)
+        answers, spent = self.exchange.answers(task, requests, self.state)
         self.state = combine(step, self.state, self._defended(step, answers, task))
         return spent
 
     def _add_up(self, step: AdditiveStep, task: Task, requests: Mapping[int, Arrays]) -> Spent:
-        tally = Tally()
-        answers: list[Answer] = []  # kept one by one only where a defence looks at them
-
-        def take(batch: Answers) -> dict[int, str]:
-            sound, wrong = checked(step, self.state, batch)
-            tally.add(sound)
-            if self.defences:
-                answers.extend(sound)
-            return wrong
-
-        spent = self.exchange.ask(TRAIN, task, requests, take)
-        total, spent = self.exchange.agreed(tally, spent, task)
-        if self.defences:
-            agreeing = [answer for answer in answers if answer[0].client in set(spent.clients)]
-            kept = self._defended(step, agreeing, task)
-            total = secure_sum(answer for _, answer in kept)
+        if not self.defences:
+            total, spent = self.exchange.total(task, requests, self.state)
+        else:  # they look at answers one by one
+            answers, spent = self.exchange.answers(task, requests, self.state)
+            tally = Tally(self.config.clients)
+            tally.add(answers)
+            _, spent = self.exchange.agreed(tally, spent, task)
+            agreeing = set(spent.clients)
+            outvoted = {client: "" for client in answers.clients if client not in agreeing}
+            kept = self._defended(step, answers.without(outvoted), task)
+            total = secure_sum(kept, self.config.clients)
             if any(self.state["shares"][turn.client] < self.state["rows"][turn.client] for turn, _ in kept):
                 total = step.repaired(total)  # scaled whole numbers were rounded
         self.state = {**self.state, **step.finish(self.state, total)}
         return spent
 
-    def _defended(self, step: Step, answers: list[Answer], task: Task) -> list[Answer]:
+    def _defended(self, step: Step, answers: Sequence[Answer], task: Task) -> Sequence[Answer]:
         if not self.defences:
             return answers
         needed = min(self.config.majority, len(task.participants))
@@ -171,7 +155,7 @@ class Coordinator:
             self._weights = step.initial(self.state)
         request = self.plan.request(step, self.state)
         self._weights, spent = average_weights(
-            self.exchange, self._strategy, step, task, self._weights, request, self.state
+            self.exchange, self._strategy, task, self._weights, request, self.state
         )
         self.state = {**self.state, **step.finish(self.state, self._weights)}
         return spent
@@ -183,13 +167,8 @@ class Coordinator:
             server_round, self._participants(server_round, self.config.fraction_evaluate, "evaluate")
         )
         task = Task(ROUND, 0, server_round, participants)
-        board = Scoreboard(self.config, self.plan.aggregation.personal)
-
-        def take(batch: Answers) -> dict[int, str]:
-            return board.take(batch, self.roster.infos)
-
-        spent = self.exchange.ask(EVALUATE, task, self._models(participants), take)
-        return spent, board.judged()
+        scores, spent = self.exchange.scores(task, self._models(participants))
+        return spent, judged(self.config, scores, self.plan.aggregation.personal)
 
     def _models(self, participants: Sequence[int]) -> dict[int, Arrays]:
         scaling = scaling_of(self.state)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fedanomaly.core.arrays import Arrays
 from fedanomaly.core.floatgrid import Histogram
+from fedanomaly.evaluation import Metrics as Metrics
 from fedanomaly.evaluation import Threshold
-
-Metrics = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ class RoundRecord:
     ----------
     server_round : int
         From 1.
-    train, evaluate : dict of str to dict of str to float
-        Metrics by client (``"0"``, ``"1"``, ... or ``"all"``).
+    train, evaluate : mapping of str to dict of str to float
+        Metrics by client (``"0"``, ``"1"``, ... or ``"all"``); each client's are worked out when looked at.
     threshold : Threshold
         Over all clients; for personal models the first client's.
     scores : Scores
@@ -86,8 +86,8 @@ class RoundRecord:
     """
 
     server_round: int
-    train: dict[str, Metrics]
-    evaluate: dict[str, Metrics]
+    train: Mapping[str, Metrics]
+    evaluate: Mapping[str, Metrics]
     threshold: Threshold
     scores: Scores
     calibration: Histogram
@@ -103,7 +103,7 @@ class Observer:
     def joined(self, clients: dict[int, ClientInfo]) -> None:
         """The clients that are in, at the start and whenever one joins late."""
 
-    def setup_done(self, spent: dict[str, Metrics]) -> None:
+    def setup_done(self, spent: Mapping[str, Metrics]) -> None:
         """Scaling and set-up are done; seconds and bytes a client."""
 
     def asked(self, server_round: int, phase: str, clients: tuple[int, ...]) -> None:

@@ -1,107 +1,150 @@
-"""Replies of a worker's clients on their way to the server, side by side in parcels, read where they lie."""
+"""What goes between the server and a worker: orders there, parcels back, as plain frames."""
 
 from __future__ import annotations
 
 import json
 import struct
-import time
-from io import BufferedReader
-from socket import socket
+from dataclasses import dataclass, field
+from socket import MSG_WAITALL, socket
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from fedanomaly.core.answers import Batch, Column
-from fedanomaly.core.arrays import Arrays
+from fedanomaly.core.arrays import Arrays, under_prefix, with_prefix
 from fedanomaly.federation.frames import frame, unframe
-from fedanomaly.federation.replies import Failure, Gathering, Replies, Reply
-
-PARCEL_SECONDS = 0.05
-"""A parcel is sent when it is so old, or as large as replies become that are put together."""
+from fedanomaly.federation.intake import Account
+from fedanomaly.federation.protocol import Task
 
 _LENGTH = struct.Struct("<Q")
-_FACTS = ("nodes", "clients", "spent", "failures")
-_VALUES, _LENGTHS = "values/", "lengths/"
 
 
-class Sender:
-    """The worker's end.
+@dataclass(frozen=True, eq=False)
+class Order:
+    """What some clients are asked.
 
-    Parameters
+    Attributes
     ----------
-    line : socket
-        To the server.
+    kind : str
+        Of message.
+    task : Task
+        Which step of which round.
+    intake : str
+        Name of the intake that takes their answers.
+    clients : list of int
+        Partition ids, ascending.
+    requests : list of dict of ndarray
+        What they are sent: one for all of them, or one each.
+    shared : bool
+        All workers have this order, and whichever is free lets the next block of clients answer.
+    context : dict of ndarray
+        What decides how answers are taken: ``sizes``, ``state/...``.
     """
 
-    def __init__(self, line: socket) -> None:
-        self._line = line
-        self._gathering = Gathering()
-        self._sent = time.monotonic()
+    kind: str
+    task: Task
+    intake: str
+    clients: list[int]
+    requests: list[Arrays]
+    shared: bool
+    context: Arrays
 
-    def put(self, node: int, reply: Reply | Failure) -> None:
-        """Add a reply."""
-        if self._gathering.put(node, reply) or time.monotonic() - self._sent > PARCEL_SECONDS:
-            self.send()
+    def to_arrays(self, known: Arrays) -> Arrays:
+        """Return the form that travels to a worker whose last order came with the context ``known``."""
+        same = [name for name, array in self.context.items() if known.get(name) is array]
+        facts = [self.kind, self.task.facts(), self.intake, len(self.requests), self.shared, same]
+        arrays: Arrays = {"facts": text(facts), "clients": np.array(self.clients, dtype=np.int64)}
+        for number, request in enumerate(self.requests):
+            arrays |= with_prefix(request, f"request{number}")
+        news = {name: array for name, array in self.context.items() if name not in same}
+        return arrays | with_prefix(news, "context")
 
-    def send(self) -> None:
-        """Send what there is: replies that are not alike in parcels of their own."""
-        replies, self._gathering = self._gathering.replies(), Gathering()
-        for part in [replies] if replies.batch.columns is not None else replies.one_by_one():
-            body = frame(_framed(part))
-            self._line.sendall(_LENGTH.pack(len(body)))
-            self._line.sendall(body)
-        self._sent = time.monotonic()
+    @classmethod
+    def from_arrays(cls, arrays: Arrays, known: Arrays) -> Order:
+        """Read the form that travels; ``known`` is the context of the last order."""
+        kind, task, intake, n_requests, shared, same = plain(arrays["facts"])
+        requests = [under_prefix(arrays, f"request{number}") for number in range(n_requests)]
+        context = {name: known[name] for name in same}
+        for name, array in under_prefix(arrays, "context").items():
+            context[name] = array.copy()  # or the whole order would stay in memory with it
+        return cls(kind, Task.from_facts(task), intake, arrays["clients"].tolist(), requests, shared, context)
 
 
-class Receiver:
-    """The server's end: replies in the order they were put.
+@dataclass(frozen=True, eq=False)
+class Parcel:
+    """Part of the reply to an order.
 
-    Parameters
+    Attributes
     ----------
-    line : buffered reader
-        From the worker.
+    arrived : list of int
+        Clients that have answered since the last parcel.
+    account : Account
+        What became of some clients of one block.
+    held : dict of ndarray
+        What an intake took from them.
+    ends_order : bool
+        Nothing more comes.
     """
 
-    def __init__(self, line: BufferedReader) -> None:
-        self._line = line
+    arrived: list[int] = field(default_factory=list)
+    account: Account = field(default_factory=lambda: Account.joined([]))
+    held: Arrays = field(default_factory=dict)
+    ends_order: bool = False
 
-    def next(self) -> Replies:
-        """Return the next replies, waiting for them; :class:`EOFError` if there will be none."""
-        (length,) = _LENGTH.unpack(exactly(self._line, _LENGTH.size))
-        return _unframed(unframe(exactly(self._line, length)))
+    @property
+    def about(self) -> int:
+        """One of the clients whose answers are accounted for; -1: there are none."""
+        return next(iter((*self.account.clients, *self.account.wrong)), -1)
 
-    def close(self) -> None:
-        """Read no more."""
-        self._line.close()
+    def to_arrays(self) -> Arrays:
+        """Return the form that travels."""
+        account = self.account
+        return {
+            "ends_order": np.array(self.ends_order),
+            "arrived": np.array(self.arrived, dtype=np.int64),
+            "clients": np.array(account.clients, dtype=np.int64),
+            "spent": account.spent,
+            "wrong": text(list(account.wrong.items())),
+            **with_prefix(self.held, "held"),
+        }
 
-
-def _framed(replies: Replies) -> Arrays:
-    arrays: Arrays = {
-        "nodes": np.array(replies.nodes, dtype=np.int64),
-        "clients": np.array(replies.clients, dtype=np.int64),
-        "spent": replies.spent,
-        "failures": np.frombuffer(json.dumps(list(replies.failures.items())).encode(), dtype=np.uint8),
-    }
-    for name, (values, lengths) in (replies.batch.columns or {}).items():
-        arrays[_VALUES + name] = values
-        if lengths is not None:
-            arrays[_LENGTHS + name] = lengths
-    return arrays
-
-
-def _unframed(arrays: Arrays) -> Replies:
-    nodes, clients, spent, failures = (arrays.pop(name) for name in _FACTS)
-    columns = {
-        name.removeprefix(_VALUES): Column(values, arrays.get(_LENGTHS + name.removeprefix(_VALUES)))
-        for name, values in arrays.items()
-        if name.startswith(_VALUES)
-    }
-    batch = Batch(columns=columns) if columns else Batch([{} for _ in nodes])
-    return Replies(nodes.tolist(), clients.tolist(), spent, batch, dict(json.loads(failures.tobytes())))
+    @classmethod
+    def from_arrays(cls, arrays: Arrays) -> Parcel:
+        """Read the form that travels."""
+        wrong = dict(plain(arrays["wrong"]))
+        account = Account(arrays["clients"].tolist(), arrays["spent"], wrong)
+        held, ends_order = under_prefix(arrays, "held"), bool(arrays["ends_order"])
+        return cls(arrays["arrived"].tolist(), account, held, ends_order)
 
 
-def exactly(line: BufferedReader, count: int) -> bytearray:
-    """Read ``count`` bytes, or raise :class:`EOFError`."""
+def send(line: socket, arrays: Arrays) -> None:
+    """Send arrays to the process at the other end."""
+    body = frame(arrays)
+    line.sendall(_LENGTH.pack(len(body)))
+    line.sendall(body)
+
+
+def receive(line: socket) -> Arrays:
+    """Return the next arrays, waiting for them; :class:`EOFError` if there will be none."""
+    (length,) = _LENGTH.unpack(_exactly(line, _LENGTH.size))
+    return unframe(_exactly(line, length))
+
+
+def text(facts: object) -> npt.NDArray[np.uint8]:
+    """Return plain facts as an array of bytes."""
+    return np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8)
+
+
+def plain(array: npt.NDArray[np.uint8]) -> Any:
+    """Return what :func:`text` was given."""
+    return json.loads(array.tobytes())
+
+
+def _exactly(line: socket, count: int) -> bytearray:
     data = bytearray(count)
-    if line.readinto(data) < count:
-        raise EOFError
+    view, at = memoryview(data), 0
+    while at < count:
+        if not (read := line.recv_into(view[at:], 0, MSG_WAITALL)):
+            raise EOFError
+        at += read
     return data

@@ -11,12 +11,15 @@ from flwr.serverapp import Grid
 
 from fedanomaly.core.arrays import Arrays, nbytes
 from fedanomaly.core.errors import InvalidArrays
+from fedanomaly.federation.intake import Account, Intake
 from fedanomaly.federation.mailbox import Mailbox
 from fedanomaly.federation.protocol import INTRODUCE, Declared, Task, bundle_of, content_of
 from fedanomaly.federation.replies import Failure, Replies, Reply, gathered, in_order
 from fedanomaly.federation.wire import MAX_BYTES, pack, unpack
 
 Arrived = Callable[[int], None]
+Nodes = Mapping[int, int]
+"""Partition ids by node, ascending by client."""
 INTRODUCTION_BYTES = 1 << 20
 
 
@@ -49,6 +52,21 @@ class Post(ABC):
         Nodes that are sent the same dictionary should get the same object: it is packed once.
         ``arrived`` is told of every node that answers, when it does.
         """
+
+    def bring(
+        self, kind: str, requests: Mapping[int, Arrays], nodes: Nodes, intake: Intake, arrived: Arrived
+    ) -> Iterator[Account]:
+        """Send ``requests`` and let ``intake`` take the answers; yield what became of them, client by client.
+
+        Answers are taken in the order of the clients, whatever the order of arrival, and forgotten:
+        nothing is kept but what the intake keeps. A post may take them where the clients are.
+        """
+        for replies in self.ask(kind, intake.question.task, requests, arrived):
+            clients = [nodes[node] for node in replies.nodes]
+            failures = {nodes[node]: reason for node, reason in replies.failures.items()}
+            account = intake.account(clients, replies, failures)
+            del replies  # before the next ones come: never two batches in memory
+            yield account
 
 
 class FlowerPost(Post):

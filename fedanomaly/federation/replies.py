@@ -73,16 +73,6 @@ class Replies:
     def __len__(self) -> int:
         return len(self.nodes) + len(self.failures)
 
-    def one_by_one(self) -> Iterator[Replies]:
-        """Yield each reply and each failure by itself, ascending by node."""
-        at = {node: place for place, node in enumerate(self.nodes)}
-        for node in sorted([*self.nodes, *self.failures]):
-            one = slice(at[node], at[node] + 1) if node in at else slice(0)
-            why = {node: self.failures[node]} if node in self.failures else {}
-            yield Replies(
-                self.nodes[one], self.clients[one], self.spent[one], Batch(self.batch.each[one]), why
-            )
-
 
 class Gathering:
     """Replies put together until they are many or large: memory holds so much, and large ones go alone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import astuple
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.observer import ClientInfo, Event, Observer
 from fedanomaly.federation.post import Post
 from fedanomaly.federation.protocol import INTRODUCE, Task
+from fedanomaly.federation.scores import Sizes
 
 JOIN_POLL_SECONDS = 0.1
 
@@ -29,6 +31,15 @@ class Roster:
         Told who joined and who was turned away.
     allowed : frozenset of int, optional
         Ids of the nodes that may join; None: all.
+
+    Attributes
+    ----------
+    nodes : dict of int to int
+        Node id by partition id, ascending.
+    infos : dict of int to ClientInfo
+        What each client said when it introduced itself.
+    sizes : ndarray of shape (clients, 6), int64
+        The same as an array; zeros for a client that was never in.
     """
 
     def __init__(
@@ -45,14 +56,14 @@ class Roster:
         self.nodes: dict[int, int] = {}
         self.infos: dict[int, ClientInfo] = {}
         self.feature_names: tuple[str, ...] = ()
+        self.sizes: Sizes = np.zeros((config.clients, 6), dtype=np.int64)
         self._fingerprint = ""
         self._seen: set[int] = set()
 
     @property
     def rows(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         """Training rows by partition id; 0 for a client that is not in."""
-        sizes = [self.infos[c].train if c in self.infos else 0 for c in range(self.config.clients)]
-        return np.asarray(sizes, dtype=np.int64)
+        return self.sizes[:, 0].copy()
 
     def gather(self) -> None:
         """Wait until all clients are in, or the time is up and a majority is.
@@ -133,6 +144,9 @@ class Roster:
             if server_round > 0:
                 self._report(server_round, str(info.client), "joined late", "takes part from this round on")
         self.nodes = dict(sorted(self.nodes.items()))
+        self.sizes = self.sizes.copy()
+        for client in joined:
+            self.sizes[client] = astuple(self.infos[client])[1:]
         return joined
 
     def _introduced(self, client: int, rows: float, arrays: Arrays) -> ClientInfo:

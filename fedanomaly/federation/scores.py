@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from fedanomaly.core.answers import Answers
 from fedanomaly.core.arrays import Arrays
@@ -20,6 +21,9 @@ BALANCED = ("balanced/legitimate", "balanced/fraud")
 AMOUNT = "test/amount"
 _PARTS = (*CALIBRATION, *TEST)
 _OPTIONAL = (AMOUNT, *BALANCED)
+
+Sizes = npt.NDArray[np.int64]
+"""Shape (clients, 6): the fields of :class:`~fedanomaly.federation.observer.ClientInfo`, by client."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ class ScoreBatch:
         return cls(list(scores), parts, amounts, knows)
 
     @classmethod
-    def read(cls, answers: Answers, infos: Mapping[int, ClientInfo]) -> ScoreBatch | None:
+    def read(cls, answers: Answers, sizes: Sizes) -> ScoreBatch | None:
         """Read the answers of many clients in one go.
 
         None says nothing: look at each with :meth:`ClientScores.from_arrays`, which accepts all that
@@ -118,7 +122,8 @@ class ScoreBatch:
         if not all(name in read and read[name].counts.dtype == np.int64 for name in _PARTS):
             return None
         clients = answers.clients
-        declared = np.array([_declared(infos[client]) for client in clients]).T
+        _, _, calibration, of_calibration, test, of_test = sizes[clients].T
+        declared = (calibration - of_calibration, of_calibration, test - of_test, of_test)
         if any((read[name].totals != rows).any() for name, rows in zip(_PARTS, declared, strict=True)):
             return None
         if any(name in read for name in BALANCED):
@@ -134,14 +139,58 @@ class ScoreBatch:
         return cls(clients, read, Histograms.of([]) if amounts is None else amounts, knows)
 
     @classmethod
-    def joined(cls, batches: Sequence[ScoreBatch], names: Sequence[str]) -> ScoreBatch:
-        """Return the named parts, and the amounts, of all clients of all batches."""
+    def joined(cls, batches: Sequence[ScoreBatch]) -> ScoreBatch:
+        """Return the histograms of all clients of all batches."""
+        balanced = any(BALANCED[0] in batch.parts for batch in batches)
+        names = (*_PARTS, *BALANCED) if balanced else _PARTS
         return cls(
             [client for batch in batches for client in batch.clients],
-            {name: Histograms.joined([batch.parts[name] for batch in batches]) for name in names},
+            {name: Histograms.joined([batch.part(name) for batch in batches]) for name in names},
             Histograms.joined([batch.amounts for batch in batches]),
             [knows for batch in batches for knows in batch.knows_amounts],
         )
+
+    def part(self, name: str) -> Histograms:
+        """Return the histograms called ``name``; where nothing was balanced, those of real rows."""
+        if name in BALANCED and name not in self.parts:
+            name = CALIBRATION[BALANCED.index(name)]
+        return self.parts[name]
+
+    def to_arrays(self) -> Arrays:
+        """Return the form that travels between processes of one run."""
+        arrays = {
+            "clients": np.array(self.clients, dtype=np.int64),
+            "knows_amounts": np.array(self.knows_amounts, dtype=np.bool_),
+        }
+        for name, part in {**self.parts, AMOUNT: self.amounts}.items():
+            arrays |= {f"{name}/keys": part.keys, f"{name}/counts": part.counts, f"{name}/bins": part.bins}
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays) -> ScoreBatch:
+        """Return the batch that :meth:`to_arrays` was called on."""
+        parts = {
+            name: Histograms(*(arrays[f"{name}/{field}"] for field in ("keys", "counts", "bins")))
+            for name in (*_PARTS, *_OPTIONAL)
+            if f"{name}/keys" in arrays
+        }
+        amounts = parts.pop(AMOUNT)
+        return cls(arrays["clients"].tolist(), parts, amounts, arrays["knows_amounts"].tolist())
+
+
+def read_scores(answers: Answers, sizes: Sizes) -> tuple[ScoreBatch, dict[int, str]]:
+    """Return the histograms in answers, and what is wrong with those that cannot be read, by client."""
+    if (batch := ScoreBatch.read(answers, sizes)) is not None:
+        return batch, {}
+    sound: dict[int, ClientScores] = {}
+    wrong: dict[int, str] = {}
+    for turn, arrays in answers:
+        try:
+            info = ClientInfo(turn.client, *sizes[turn.client].tolist())
+            sound[turn.client] = ClientScores.from_arrays(arrays, info)
+        except InvalidArrays as error:
+            wrong[turn.client] = str(error)
+    return ScoreBatch.of(sound), wrong
 
 
 def _declared(info: ClientInfo) -> tuple[int, int, int, int]:

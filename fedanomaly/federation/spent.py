@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from fedanomaly.federation.observer import Metrics
+from fedanomaly.evaluation import Metrics
+from fedanomaly.federation.by_client import ByClient
 
 SPENT = ("seconds", "bytes_up", "bytes_down")
 NAMES = ("rows", *SPENT)
@@ -61,17 +62,19 @@ class Spent:
             values[at, 1:] += part.values[:, 1:]
         return Spent(clients, values)
 
-    def metrics(self, *names: str) -> dict[str, Metrics]:
-        """Return the named figures (default: all) of each client."""
-        names, columns = self._named(names)
-        each = (dict(zip(names, row, strict=True)) for row in columns.tolist())
-        return dict(zip(map(str, self.clients), each, strict=True))
+    def by_client(self, *names: str, together: bool = True) -> ByClient:
+        """Return the named figures (default: all) of each client and, if wanted, of all.
 
-    def over_clients(self, *names: str) -> Metrics:
-        """Return the sums of the named figures (default: all) over all clients, and how many these are."""
+        The latter are sums, and how many ``clients`` these are.
+        """
         names, columns = self._named(names)
         sums = columns.sum(axis=0).tolist()
-        return {**dict(zip(names, sums, strict=True)), "clients": float(len(self))}
+        all_: Metrics = {**dict(zip(names, sums, strict=True)), "clients": float(len(self))}
+
+        def each() -> Iterator[Metrics]:
+            return (dict(zip(names, row, strict=True)) for row in columns.tolist())
+
+        return ByClient(self.clients, each, all_ if together else {})
 
     def _named(self, names: Sequence[str]) -> tuple[tuple[str, ...], npt.NDArray[np.float64]]:
         wanted = tuple(names) or NAMES

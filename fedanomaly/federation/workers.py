@@ -1,10 +1,11 @@
-"""The local engine over several processes: forked workers, each with some of the clients.
+"""The local engine over several processes: forked workers that share out the clients.
 
 A worker is a copy of this process at the moment of the fork: data, compiled kernels and the verbs are
-shared, not sent. Requests and answers go through a pipe as plain frames. Every client keeps to one
-worker, and the workers' answers are read in the order of the clients, whoever is faster: nothing
-depends on how many workers there are, and a worker that runs ahead waits once its pipe is full, so
-that unread answers take no memory.
+shared, not sent. It takes the answers of a block of clients itself (see
+:mod:`~fedanomaly.federation.intake`), and what the workers made of them is put together in the order of
+the blocks: nothing depends on how many workers there are, or on who had which block. Every client has
+a worker that keeps its rows in memory; one that has nothing left to do helps the others. With a worker
+that dies only the block is lost that it was at, and its clients are not asked again.
 """
 
 from __future__ import annotations
@@ -12,83 +13,78 @@ from __future__ import annotations
 import contextlib
 import gc
 import heapq
-import json
 import os
+import selectors
 import signal
 import socket
-import struct
 import traceback
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from io import BufferedReader
+from functools import partial
 from itertools import groupby
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
+import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped, unused-ignore]
 
-from fedanomaly.core.arrays import Arrays
+from fedanomaly.core.arrays import Arrays, with_prefix
 from fedanomaly.core.errors import FederationError, UserError
 from fedanomaly.federation import client as verbs
 from fedanomaly.federation.config import RunConfig
-from fedanomaly.federation.frames import frame, unframe
+from fedanomaly.federation.desk import Desk
+from fedanomaly.federation.intake import Account, Intake, Question, Unchecked
 from fedanomaly.federation.layout import layout
 from fedanomaly.federation.local_post import LocalPost
-from fedanomaly.federation.parcels import Receiver, Sender, exactly
-from fedanomaly.federation.post import Arrived, nobody
+from fedanomaly.federation.parcels import Order, Parcel, receive, send
+from fedanomaly.federation.post import Arrived, Nodes, nobody
 from fedanomaly.federation.protocol import Task
-from fedanomaly.federation.replies import BATCH_CLIENTS, Failure, Replies, gathered
+from fedanomaly.federation.queues import Queue, numbers_of
+from fedanomaly.federation.replies import Replies
+from fedanomaly.federation.spent import NOTHING
+from fedanomaly.privacy.sums import block_size
 
 PIPE_BYTES = 1 << 20
 ROWS_A_CALL = 200
 """What a client costs besides its rows, in rows: clients are shared out evenly by rows and number."""
-BLOCKS_A_WORKER = 8
-"""Least number of blocks of clients that a worker has: it waits for the others' last ones at most."""
-
-_LENGTHS = struct.Struct("<QQ")  # of kind, task and clients in JSON; of the request
+GONE = "its worker process is gone"
 
 
 @dataclass(eq=False)
 class _Worker:
-    """The server's end of one worker: at most one order is out, and all its replies are read before the next.
+    """The server's end of one worker: at most one order is out, and all its parcels are read before the next.
 
     So neither side ever waits for the other to read what it writes.
     """
 
     process: int
     line: socket.socket
-    read: Receiver
     alive: bool = True
-    orders: deque[tuple[list[int], Arrays]] = field(default_factory=deque)
-    left: int = 0
+    busy: bool = False
+    orders: deque[Order] = field(default_factory=deque)
+    known: Arrays = field(default_factory=dict)
 
-    def order_next(self, kind: str, task: Task) -> None:
-        """Send the next clients and their request, if the last ones have all replied."""
-        if self.left or not self.orders:
+    def order_next(self) -> None:
+        """Send the next order, if the last one is done."""
+        if self.busy or not self.orders or not self.alive:
             return
-        clients, request = self.orders.popleft()
-        self.left = len(clients)
-        facts, body = json.dumps([kind, task.facts(), clients]).encode(), frame(request)
-        try:
-            self.line.sendall(_LENGTHS.pack(len(facts), len(body)) + facts)
-            self.line.sendall(body)
-        except OSError:
-            self.alive = False
+        order = self.orders.popleft()
+        self.busy = True
+        with contextlib.suppress(OSError):  # then nothing will come back
+            send(self.line, order.to_arrays(self.known))
+        self.known = order.context
 
-    def next_replies(self, node: int) -> Replies:
-        """Read replies, of ``node`` and others; the worker's end is the failure of all its clients."""
+    def next_parcel(self) -> Parcel:
+        """Return the next parcel, waiting for it; from a worker that is gone, that it ends its order."""
         try:
-            replies = self.read.next() if self.alive else None
+            parcel = Parcel.from_arrays(receive(self.line))
         except (EOFError, OSError):
-            replies, self.alive = None, False
-        if replies is None:
-            (replies,) = gathered([(node, Failure("its worker process is gone"))])
-        self.left -= len(replies)
-        return replies
+            self.alive, parcel = False, Parcel(ends_order=True)
+        self.busy = not parcel.ends_order
+        return parcel
 
     def end(self) -> None:
         """Kill the worker: nothing of its own is worth saving."""
-        self.read.close()
         self.line.close()
         os.kill(self.process, signal.SIGKILL)
         os.waitpid(self.process, 0)
@@ -124,74 +120,143 @@ class ForkedPost(LocalPost):
         super().__init__(config, work, exact_bytes)
         held = layout(config)  # read before the fork: shared
         self._shares = Shares([len(part) for part in held.indices], workers)
+        self._lost: set[int] = set()
+        self._queues = [Queue() for _ in range(workers)]
         self._workers: list[_Worker] = []
-        for _ in range(workers):
-            self._workers.append(self._fork())
+        for own in range(workers):
+            self._workers.append(self._fork(own))
+        self._lines = selectors.DefaultSelector()
+        for worker in self._workers:
+            self._lines.register(worker.line, selectors.EVENT_READ, worker)
 
     def nodes(self) -> list[int]:
-        """Return the ids of the nodes whose worker lives."""
-        return [node for node in super().nodes() if self._of(node).alive]
+        """Return the ids of all clients' nodes but those with which a worker was lost."""
+        if not any(worker.alive for worker in self._workers):
+            return []
+        return [node for node in super().nodes() if node - 1 not in self._lost]
 
     def ask(
         self, kind: str, task: Task, requests: Mapping[int, Arrays], arrived: Arrived = nobody
     ) -> Iterator[Replies]:
         """Let the workers answer at the same time; yield the replies in the given order."""
+        nothing = np.zeros((self.config.clients, 6), dtype=np.int64)
+        kept = Unchecked(Question(self.config, task, nothing, {}))
+        nodes = {node: node - 1 for node in requests}
+        for account in self.bring(kind, requests, nodes, kept, arrived):
+            answered = [client + 1 for client in account.clients]
+            failures = {client + 1: reason for client, reason in account.wrong.items()}
+            batch = kept.answers.batch
+            kept.forget()
+            yield Replies(answered, account.clients, account.spent, batch, failures)
+
+    def bring(
+        self, kind: str, requests: Mapping[int, Arrays], nodes: Nodes, intake: Intake, arrived: Arrived
+    ) -> Iterator[Account]:
+        """Let the workers take the answers at the same time; put together what they took, block by block."""
         if not self._workers:
             raise FederationError("the workers of this run have been dismissed")
-        for node, request in requests.items():
-            orders = self._of(node).orders
-            if not orders or orders[-1][1] is not request:
-                orders.append(([], request))
-            orders[-1][0].append(node - 1)
-        for worker in self._workers:
-            worker.order_next(kind, task)
-        told: set[int] = set()
+        question = intake.question
+        context = {"sizes": question.sizes, **with_prefix(question.state, "state")}
+        blocks = {number: list(few) for number, few in groupby(nodes.values(), self._shares.block_of)}
+        order = partial(Order, kind, question.task, intake.name, context=context)
+        self._order(order, blocks, requests)
+        parcels: dict[int, list[Parcel]] = {number: [] for number in blocks}
+        arriving = self._arriving(arrived)
         try:
-            for node in requests:
-                if node in told:  # with its neighbours
-                    continue
-                worker = self._of(node)
-                replies = worker.next_replies(node)
-                worker.order_next(kind, task)
-                for answered in replies.nodes:
-                    arrived(answered)
-                told.update(replies.nodes, replies.failures)
-                yield replies
-                del replies
-        except GeneratorExit:  # unread replies lie in the pipes
+            for number, block in blocks.items():
+                left = dict.fromkeys(block, GONE)
+                while left:
+                    while not parcels[number] and (parcel := next(arriving, None)) is not None:
+                        parcels[self._shares.block_of(parcel.about)].append(parcel)
+                    if not parcels[number]:
+                        self._lost |= left.keys()
+                        yield Account([], NOTHING.values, left)
+                        break
+                    parcel = parcels[number].pop(0)
+                    for client in (*parcel.account.clients, *parcel.account.wrong):
+                        del left[client]
+                    if parcel.account.clients:
+                        intake.add(parcel.held)
+                    yield parcel.account
+                    del parcel
+            for _ in arriving:
+                pass
+        except GeneratorExit:  # unread parcels lie in the pipes
             self.close()
             raise
 
-    def _of(self, node: int) -> _Worker:
-        return self._workers[self._shares.worker_of(node - 1)]
+    def _order(
+        self, order: Callable[..., Order], blocks: Mapping[int, list[int]], requests: Mapping[int, Arrays]
+    ) -> None:
+        """Let all workers share out the blocks, or each have its own, where requests differ."""
+        one, *others = requests.values()
+        if all(request is one for request in others):
+            for own, queue in enumerate(self._queues):
+                queue.put(number for number in blocks if self._shares.worker_of_block[number] == own)
+            everyone = [client for block in blocks.values() for client in block]
+            for worker in self._workers:
+                worker.orders.append(order(clients=everyone, requests=[one], shared=True))
+        else:
+            for number, block in blocks.items():
+                each = [requests[client + 1] for client in block]
+                worker = self._workers[self._shares.worker_of_block[number]]
+                worker.orders.append(order(clients=block, requests=each, shared=False))
+        self._inherit()
+        for worker in self._workers:
+            worker.order_next()
 
-    def _fork(self) -> _Worker:
+    def _inherit(self) -> None:
+        """Hand the orders of workers that are gone to one that lives."""
+        heir = next((worker for worker in self._workers if worker.alive), None)
+        for worker in self._workers:
+            if not worker.alive:
+                if heir is not None:
+                    heir.orders.extend(worker.orders)
+                worker.orders.clear()
+        if heir is not None:
+            heir.order_next()
+
+    def _arriving(self, arrived: Arrived) -> Iterator[Parcel]:
+        """Yield parcels as they come, until no worker is busy."""
+        while any(worker.busy for worker in self._workers):
+            for key, _ in self._lines.select():
+                worker: _Worker = key.data
+                parcel = worker.next_parcel()
+                if not worker.alive:
+                    self._lines.unregister(worker.line)
+                    self._inherit()
+                if parcel.ends_order:
+                    worker.order_next()
+                for client in parcel.arrived:
+                    arrived(client + 1)
+                if parcel.about >= 0:
+                    yield parcel
+
+    def _fork(self, own: int) -> _Worker:
         ours, theirs = socket.socketpair()
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, PIPE_BYTES)
         process = os.fork()
         if process:
             theirs.close()
-            return _Worker(process, ours, Receiver(_reader(ours)))
+            return _Worker(process, ours)
         ours.close()
         for other in self._workers:  # an inherited end would hide the server's end from a sister
-            other.read.close()
             other.line.close()
-        _serve(theirs, self, self._shares)
+        _serve(Desk(self, theirs, self._shares.block_of, partial(numbers_of, own, self._queues)))
 
     def close(self) -> None:
         """End the workers."""
+        self._lines.close()
         for worker in self._workers:
             worker.end()
-        self._workers = []
-
-
-def _reader(line: socket.socket) -> BufferedReader:
-    return cast(BufferedReader, line.makefile("rb", PIPE_BYTES))
+        for queue in self._queues:
+            queue.close()
+        self._workers, self._queues = [], []
 
 
 class Shares:
-    """Which worker has which clients: a few neighbours each in turn, whose replies travel together.
+    """Which worker has which clients: blocks of neighbours in turn, which are taken and summed together.
 
     All workers have as much to do at any point of the order, up to the largest block.
 
@@ -201,17 +266,24 @@ class Shares:
         Rows of each client.
     workers : int
         Among so many the clients are shared out.
+
+    Attributes
+    ----------
+    size : int
+        Clients a block.
+    worker_of_block : list of int
+        Number of each block's worker.
     """
 
     def __init__(self, rows: list[int], workers: int) -> None:
-        self.size = min(BATCH_CLIENTS, max(1, len(rows) // (workers * BLOCKS_A_WORKER)))
+        self.size = block_size(len(rows))
         busy = [(0, worker) for worker in range(workers)]
-        self._worker_of_block = []
+        self.worker_of_block: list[int] = []
         for first in range(0, len(rows), self.size):
             block = rows[first : first + self.size]
             load, worker = heapq.heappop(busy)
             heapq.heappush(busy, (load + sum(block) + ROWS_A_CALL * len(block), worker))
-            self._worker_of_block.append(worker)
+            self.worker_of_block.append(worker)
 
     def block_of(self, client: int) -> int:
         """Return the number of the client's block."""
@@ -219,31 +291,17 @@ class Shares:
 
     def worker_of(self, client: int) -> int:
         """Return the number of the client's worker."""
-        return self._worker_of_block[self.block_of(client)]
+        return self.worker_of_block[self.block_of(client)]
 
 
-# -- in the worker --------------------------------------------------------------------------------
-
-
-def _serve(line: socket.socket, post: LocalPost, shares: Shares) -> NoReturn:
+def _serve(desk: Desk) -> NoReturn:
     """Answer orders until the server is gone; never return into what the fork copied."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the server ends its workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     gc.freeze()  # a collection here would copy every page it looks at
     try:
         with threadpool_limits(limits=1), contextlib.suppress(EOFError, OSError):
-            _answer_orders(_reader(line), Sender(line), post, shares)
+            desk.serve()
     except BaseException:
         traceback.print_exc()
     os._exit(0)
-
-
-def _answer_orders(read: BufferedReader, send: Sender, post: LocalPost, shares: Shares) -> NoReturn:
-    while True:
-        facts, body = _LENGTHS.unpack(exactly(read, _LENGTHS.size))
-        kind, task_facts, clients = json.loads(exactly(read, facts))
-        task, request = Task.from_facts(task_facts), unframe(exactly(read, body))
-        for _, block in groupby(clients, shares.block_of):  # between two blocks come others' replies
-            for client in block:
-                send.put(client + 1, post.reply(kind, client, task, request))
-            send.send()

@@ -2,66 +2,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 
+from fedanomaly.core.answers import Answer
 from fedanomaly.core.arrays import Array, Arrays
+
+MOST_BLOCKS = 32
+
+
+def block_size(clients: int) -> int:
+    """Return how many neighbours are summed by themselves, of so many clients of a run.
+
+    It depends on the run alone: floats round alike whoever sums a block, and wherever.
+    """
+    return max(1, -(-clients // MOST_BLOCKS))
 
 
 class SecureSum:
     """A sum of answers that share names, shapes and dtypes.
 
-    The plain sum, in the order given, accumulated in place: memory does not grow with the number
-    of clients. Masked and encrypted sums replace this class, and nothing else.
+    The plain sum, accumulated in place: memory does not grow with the number of clients. Neighbours are
+    summed in blocks, and the blocks' sums in order, so that a process that has all clients of a block
+    can sum them for all others. Masked and encrypted sums replace this class, and nothing else.
 
-    Attributes
+    Parameters
     ----------
-    total : dict of ndarray
-        The sum so far; empty before the first answer.
+    clients : int
+        Clients of the run.
     """
 
-    def __init__(self) -> None:
-        self.total: Arrays = {}
+    def __init__(self, clients: int) -> None:
+        self._size = block_size(clients)
+        self._block = -1
+        self._sum: Arrays = {}  # of the block's answers so far
+        self._before: Arrays = {}  # of all blocks before
 
-    def add_all(self, stacks: Arrays) -> None:
+    def add(self, client: int, answer: Arrays) -> None:
+        """Add one client's answer, which is not modified; clients come in ascending order."""
+        self._enter(client // self._size)
+        _add(self._sum, answer)
+
+    def add_all(self, clients: Sequence[int], stacks: Arrays) -> None:
         """Add many answers, each array with one axis more in front: the same bits as one after the other."""
-        if not self.total:
-            self.total = {name: np.array(stack[0]) for name, stack in stacks.items()}
-            stacks = {name: stack[1:] for name, stack in stacks.items()}
-        for name, stack in stacks.items():
-            self.total[name] = _sum_in_order(self.total[name], stack)
+        for block, few in self._blocks(clients):
+            self._enter(block)
+            for name, stack in stacks.items():
+                if (total := self._sum.get(name)) is None:
+                    self._sum[name] = _sum_in_order(stack[few])
+                else:
+                    self._sum[name] = _sum_in_order(np.concatenate([total[None], stack[few]]))
 
-    def add(self, answer: Arrays) -> None:
-        """Add one client's answer, which is not modified."""
-        if not self.total:
-            self.total = {name: np.array(array) for name, array in answer.items()}
-            return
-        for name, array in answer.items():
-            total = self.total[name]
-            np.add(total, array, out=total)
+    def add_block(self, total: Arrays) -> None:
+        """Add the sum of all answers of the next block that has any."""
+        self._enter(-1)
+        _add(self._before, total)
+
+    @property
+    def total(self) -> Arrays:
+        """The sum so far; empty before the first answer."""
+        total = {name: array.copy() for name, array in self._before.items()}
+        if self._sum:
+            _add(total, self._sum)
+        return total
+
+    def _enter(self, block: int) -> None:
+        if block != self._block:
+            if self._sum:
+                _add(self._before, self._sum)
+            self._block, self._sum = block, {}
+
+    def _blocks(self, clients: Sequence[int]) -> Iterator[tuple[int, slice]]:
+        blocks = np.asarray(clients) // self._size
+        edges = (np.flatnonzero(blocks[1:] != blocks[:-1]) + 1).tolist()
+        for start, stop in pairwise([0, *edges, len(blocks)]):
+            yield int(blocks[start]), slice(start, stop)
 
 
-def _sum_in_order(total: Array, stack: Array) -> Array:
-    """Return ``total + stack[0] + stack[1] + ...``, added in this order.
+def _add(total: Arrays, answer: Arrays) -> None:
+    if not total:
+        total |= {name: np.array(array) for name, array in answer.items()}
+        return
+    for name, array in answer.items():
+        np.add(total[name], array, out=total[name])
+
+
+def _sum_in_order(stack: Array) -> Array:
+    """Return ``stack[0] + stack[1] + ...``, added in this order.
 
     NumPy adds in pairs along the fastest axis alone (notes of :func:`numpy.sum`): with two values or
     more in a row the first axis is not the fastest, with one ``accumulate`` keeps the order.
     """
-    if len(stack) < 2:
-        for array in stack:
-            np.add(total, array, out=total)
-        return total
-    rows = np.concatenate([total.reshape(1, total.size), stack.reshape(len(stack), total.size)])
-    dtype = rows.dtype  # or small integers would grow
-    sums = np.add.reduce(rows, 0, dtype) if total.size > 1 else np.add.accumulate(rows, 0, dtype)[-1]
-    added: Array = sums
-    return added.reshape(total.shape)
+    dtype = stack.dtype  # or small integers would grow
+    rows = stack.reshape(len(stack), stack[0].size)
+    sums = np.add.reduce(rows, 0, dtype) if rows.shape[1] > 1 else np.add.accumulate(rows, 0, dtype)[-1]
+    added: Array = sums.reshape(stack.shape[1:])
+    return added
 
 
-def secure_sum(answers: Iterable[Arrays]) -> Arrays:
-    """Return the sum of answers that share names, shapes and dtypes."""
-    added = SecureSum()
-    for answer in answers:
-        added.add(answer)
+def secure_sum(answers: Iterable[Answer], clients: int) -> Arrays:
+    """Return the sum of answers that share names, shapes and dtypes; they ascend by client.
+
+    Parameters
+    ----------
+    clients : int
+        Clients of the run.
+    """
+    added = SecureSum(clients)
+    for turn, answer in answers:
+        added.add(turn.client, answer)
     return added.total

@@ -47,13 +47,12 @@ def test_counts_are_sums_whoever_holds_the_rows() -> None:
     turns = [Turn(1, 1, 1, client, (0, 1, 2, 3)) for client in range(4)]
     grown = [(turn, grow.answer(grow.request(state), rows[turn.client], None, turn)) for turn in turns]
     state = combine(grow, state, grown)
-    answers = [count.answer(count.request(state), rows[turn.client], None, turn) for turn in turns]
+    answers = [(turn, count.answer(count.request(state), rows[turn.client], None, turn)) for turn in turns]
     together = count.answer(count.request(state), np.concatenate(rows), None, turns[0])
-    assert digest(secure_sum(answers)) == digest(together)
+    assert digest(secure_sum(answers, 4)) == digest(together)
     other = np.array_split(np.concatenate(rows)[::-1], 7)
-    assert digest(secure_sum(count.answer(count.request(state), X, None, turns[0]) for X in other)) == digest(
-        together
-    )
+    apart = [(turns[0], count.answer(count.request(state), X, None, turns[0])) for X in other]
+    assert digest(secure_sum(apart, 7)) == digest(together)
 
 
 def test_a_leaf_is_worth_its_depth_and_its_share_of_psi_rows() -> None:

@@ -1,5 +1,6 @@
 """Looking at many answers at once: what it vouches for, each check accepts; and sound answers do pass."""
 
+from dataclasses import astuple
 from functools import cache
 
 import numpy as np
@@ -152,7 +153,8 @@ def scored(balance):
         (Turn(1, 1, 1, client, CLIENTS), verbs.evaluate(config, rows[client], model, state, client))
         for client in CLIENTS
     ]
-    return Answers.of(answers), {client: info_of(client, rows[client]) for client in CLIENTS}
+    infos = {client: info_of(client, rows[client]) for client in CLIENTS}
+    return Answers.of(answers), infos, np.array([astuple(info)[1:] for info in infos.values()])
 
 
 BALANCES = [(), (("balance", "smote"), ("balance_where", "calibration"))]
@@ -170,26 +172,26 @@ def same(one, other):
 
 @pytest.mark.parametrize("balance", BALANCES)
 def test_scores_read_at_once_are_those_read_one_by_one(balance):
-    answers, infos = scored(balance)
+    answers, infos, sizes = scored(balance)
     each = {turn.client: ClientScores.from_arrays(arrays, infos[turn.client]) for turn, arrays in answers}
-    batch = ScoreBatch.read(answers, infos)
+    batch = ScoreBatch.read(answers, sizes)
     assert batch is not None
     assert batch.knows_amounts == [True] * 6
     same(batch, ScoreBatch.of(each))
-    halves = [ScoreBatch.read(answers[:2], infos), ScoreBatch.read(answers[2:], infos)]
-    same(ScoreBatch.joined(halves, list(batch.parts)), batch)
+    halves = [ScoreBatch.read(answers[:2], sizes), ScoreBatch.read(answers[2:], sizes)]
+    same(ScoreBatch.joined(halves), batch)
 
 
 @settings(deadline=None, max_examples=300)
 @given(st.data(), st.sampled_from(BALANCES))
 def test_no_scores_are_read_that_one_by_one_are_refused(data, balance):
-    answers, infos = scored(balance)
+    answers, infos, sizes = scored(balance)
     client = data.draw(st.sampled_from(CLIENTS))
     turn, arrays = answers[client]
     broken = damaged(arrays, data.draw)
     refused = refusal(lambda: ClientScores.from_arrays(broken, infos[client]))
     together = [*answers[:client], (turn, broken), *answers[client + 1 :]]
-    batch = ScoreBatch.read(Answers.of(together), infos)
+    batch = ScoreBatch.read(Answers.of(together), sizes)
     assert batch is None or refused is None, refused
     if batch is not None:
         same(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
@@ -23,7 +23,7 @@ def defended(
     defences: Defences,
     step: Step,
     state: Arrays,
-    answers: list[Answer],
+    answers: Sequence[Answer],
     task: Task,
     observer: Observer,
     needed: int,
@@ -32,7 +32,7 @@ def defended(
 
     Parameters
     ----------
-    answers : list of (Turn, dict of ndarray)
+    answers : sequence of (Turn, dict of ndarray)
         Checked, ascending by client.
     needed : int
         Least number of answers to keep: where more look hostile, the most suspicious go.

@@ -1,0 +1,296 @@
+"""What becomes of answers as they come in; a worker does it for its clients, the server for all others.
+
+An intake takes answers, ascending by client, and refuses those that are not sound. What it holds is
+named arrays, which another intake of the same kind adds: workers look at their clients' answers at the
+same time, and the server only puts together what they made of them, to the same bits.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from fedanomaly.core.answers import Answers, Batch, columns_from_arrays, columns_to_arrays
+from fedanomaly.core.arrays import Arrays, under_prefix, with_prefix
+from fedanomaly.core.errors import InvalidArrays
+from fedanomaly.core.keyed import Turn
+from fedanomaly.core.steps import Step
+from fedanomaly.federation.combine import Tally
+from fedanomaly.federation.config import RunConfig
+from fedanomaly.federation.plan import make_plan
+from fedanomaly.federation.protocol import Task
+from fedanomaly.federation.replies import Replies
+from fedanomaly.federation.scores import ScoreBatch, Sizes, read_scores
+from fedanomaly.federation.spent import NAMES
+
+_WHO = "who"
+
+
+@dataclass(frozen=True)
+class Question:
+    """All that decides what becomes of an answer.
+
+    Attributes
+    ----------
+    config : RunConfig
+        The run.
+    task : Task
+        Which step of which round.
+    sizes : ndarray of shape (clients, 6), int64
+        Rows and frauds of each client's training, calibration and test fold, as it declared them.
+    state : dict of ndarray
+        The server's, as far as checks look at it.
+    """
+
+    config: RunConfig
+    task: Task
+    sizes: Sizes
+    state: Arrays
+
+    def turn(self, client: int) -> Turn:
+        """Return the key of the client's randomness."""
+        return self.task.turn(self.config.seed, self.config.rounds, client)
+
+    @cached_property
+    def step(self) -> Step:
+        """The step that is asked for."""
+        return make_plan(self.config).step(self.task)
+
+
+@dataclass(frozen=True, eq=False)
+class Account:
+    """What became of some clients' answers.
+
+    Attributes
+    ----------
+    clients : list of int
+        Whose answers were taken, ascending.
+    spent : ndarray of shape (n_clients, 4), float64
+        See :class:`~fedanomaly.federation.spent.Spent`.
+    wrong : dict of int to str
+        Who is left out, and why.
+    """
+
+    clients: list[int]
+    spent: npt.NDArray[np.float64]
+    wrong: dict[int, str]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Account]) -> Account:
+        """Return what became of the clients of all parts, part after part."""
+        spent = np.concatenate([np.empty((0, len(NAMES))), *(part.spent for part in parts)])
+        wrong = {client: reason for part in parts for client, reason in part.wrong.items()}
+        return cls([client for part in parts for client in part.clients], spent, wrong)
+
+
+class Intake(ABC):
+    """Takes answers to a question.
+
+    Parameters
+    ----------
+    question : Question
+        What was asked.
+    """
+
+    name: ClassVar[str]
+    divisible: ClassVar[bool] = True  # what it holds may be passed on at any time, not only whole blocks
+
+    def __init__(self, question: Question) -> None:
+        self.question = question
+
+    @abstractmethod
+    def take(self, answers: Answers) -> dict[int, str]:
+        """Check answers and take those that are sound; return what is wrong with the others, by client."""
+
+    @abstractmethod
+    def held(self) -> Arrays:
+        """Return what was taken."""
+
+    @abstractmethod
+    def add(self, held: Arrays) -> None:
+        """Take what another intake took from clients after these."""
+
+    @abstractmethod
+    def forget(self) -> None:
+        """Hold nothing."""
+
+    def account(self, clients: list[int], replies: Replies, failures: dict[int, str]) -> Account:
+        """Take the answers in ``replies``, which ``clients`` were asked for; say what became of all."""
+        wrong = self._unfit(clients, replies)
+        answers = Answers(clients, self.question.turn, replies.batch).without(wrong)
+        if len(answers):
+            wrong |= self.take(answers)
+        if wrong:
+            kept = [at for at, client in enumerate(clients) if client not in wrong]
+            return Account([clients[at] for at in kept], replies.spent[kept], wrong | failures)
+        return Account(clients, replies.spent, failures)
+
+    def _unfit(self, clients: list[int], replies: Replies) -> dict[int, str]:
+        """Return why replies cannot be an answer of the client they should come from, by that client."""
+        declared, rows = self.question.sizes[clients, 0], replies.spent[:, 0]
+        if replies.clients == clients and (rows == declared).all():
+            return {}
+        wrong: dict[int, str] = {}
+        for client, said, now, before in zip(clients, replies.clients, rows, declared, strict=True):
+            if said != client:
+                wrong[client] = f"it answered as client {said}"
+            elif now != before:
+                wrong[client] = f"it now declares {now:.0f} training rows, before {before:.0f}"
+        return wrong
+
+
+class Sums(Intake):
+    """Adds answers up: only sums are kept, of whole blocks of clients."""
+
+    name = "sums"
+    divisible = False
+
+    def __init__(self, question: Question) -> None:
+        super().__init__(question)
+        self.forget()
+
+    def take(self, answers: Answers) -> dict[int, str]:
+        """Add."""
+        sound, wrong = checked(self.question.step, self.question.state, answers)
+        self.tally.add(sound)
+        return wrong
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.tally = Tally(self.question.config.clients)
+
+    def held(self) -> Arrays:
+        """Return the sum of each form of answers, and whose answers are in it."""
+        held: Arrays = {}
+        for number, (total, who) in enumerate(self.tally.sums()):
+            part = {**with_prefix(total, "sum"), _WHO: np.array(who, dtype=np.int64)}
+            held |= with_prefix(part, f"{number}")
+        return held
+
+    def add(self, held: Arrays) -> None:
+        """Add the sums of a block."""
+        for part in _numbered(held):
+            self.tally.add_block(under_prefix(part, "sum"), part[_WHO].tolist())
+
+
+class Kept(Intake):
+    """Keeps answers one by one."""
+
+    name = "kept"
+
+    def __init__(self, question: Question) -> None:
+        super().__init__(question)
+        self._parts: list[Answers] = []
+
+    def forget(self) -> None:
+        """Keep none."""
+        self._parts = []
+
+    @property
+    def answers(self) -> Answers:
+        """All that were taken."""
+        return Answers.joined(self._parts, self.question.turn)
+
+    def take(self, answers: Answers) -> dict[int, str]:
+        """Keep."""
+        sound, wrong = checked(self.question.step, self.question.state, answers)
+        self._parts.append(sound)
+        return wrong
+
+    def held(self) -> Arrays:
+        """Return the answers side by side, those that are not alike by themselves."""
+        held: Arrays = {}
+        for number, part in enumerate(self._alike()):
+            columns = columns_to_arrays(part.columns or {})
+            held |= with_prefix({**columns, _WHO: np.array(part.clients, dtype=np.int64)}, f"{number}")
+        return held
+
+    def add(self, held: Arrays) -> None:
+        """Keep them too."""
+        for part in _numbered(held):
+            clients, columns = part[_WHO].tolist(), columns_from_arrays(part)
+            batch = Batch(columns=columns) if columns else Batch([{} for _ in clients])
+            self._parts.append(Answers(clients, self.question.turn, batch))
+
+    def _alike(self) -> Iterator[Answers]:
+        for part in self._parts:
+            if part.columns is not None:
+                yield part
+            else:
+                yield from (part[at : at + 1] for at in range(len(part)))
+
+
+class Unchecked(Kept):
+    """Keeps whatever comes: introductions, which the roster looks at."""
+
+    name = "unchecked"
+
+    def take(self, answers: Answers) -> dict[int, str]:
+        """Keep."""
+        self._parts.append(answers)
+        return {}
+
+    def _unfit(self, clients: list[int], replies: Replies) -> dict[int, str]:
+        return {}
+
+
+class Scored(Intake):
+    """Keeps histograms of scores: no metric can be told before the threshold is known, from all of them."""
+
+    name = "scores"
+
+    def __init__(self, question: Question) -> None:
+        super().__init__(question)
+        self._batches: list[ScoreBatch] = []
+
+    def forget(self) -> None:
+        """Keep none."""
+        self._batches = []
+
+    @property
+    def scores(self) -> ScoreBatch:
+        """All that were taken."""
+        return ScoreBatch.joined(self._batches)
+
+    def take(self, answers: Answers) -> dict[int, str]:
+        """Read."""
+        batch, wrong = read_scores(answers, self.question.sizes)
+        self._batches.append(batch)
+        return wrong
+
+    def held(self) -> Arrays:
+        """Return the histograms side by side."""
+        return self.scores.to_arrays()
+
+    def add(self, held: Arrays) -> None:
+        """Keep them too."""
+        self._batches.append(ScoreBatch.from_arrays(held))
+
+
+INTAKES = {intake.name: intake for intake in (Sums, Kept, Unchecked, Scored)}
+
+
+def checked(step: Step, state: Arrays, answers: Answers) -> tuple[Answers, dict[int, str]]:
+    """Return the answers to a step that are sound, and what is wrong with the others, by client."""
+    if step.all_sound(state, answers):
+        return answers, {}
+    wrong: dict[int, str] = {}
+    for turn, arrays in answers:
+        try:
+            step.check(state, arrays, turn)
+        except InvalidArrays as error:
+            wrong[turn.client] = str(error)
+    return answers.without(wrong), wrong
+
+
+def _numbered(held: Arrays) -> Iterator[Arrays]:
+    number = 0
+    while part := under_prefix(held, f"{number}"):
+        yield part
+        number += 1
