@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from fedanomaly.core.answers import Answer, Answers
 from fedanomaly.core.arrays import Arrays
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.steps import AdditiveStep, CollectStep, Step
-from fedanomaly.privacy.sums import SecureSum, secure_sum
+from fedanomaly.privacy.sums import BlockSums, SecureSum, secure_sum
 
 Form = frozenset[tuple[str, tuple[int, ...], np.dtype[Any]]]
 
@@ -46,10 +47,12 @@ class Tally:
     ----------
     clients : int
         Clients of the run.
+    apart : bool
+        Whether the sums of blocks are for somebody else to add up.
     """
 
-    def __init__(self, clients: int) -> None:
-        self._clients = clients
+    def __init__(self, clients: int, apart: bool = False) -> None:
+        self._new = partial(BlockSums if apart else SecureSum, clients)
         self._sums: dict[Form, tuple[SecureSum, list[int]]] = {}
 
     def add(self, answers: Answers) -> None:
@@ -64,19 +67,19 @@ class Tally:
             added.add(turn.client, arrays)
             who.append(turn.client)
 
-    def add_block(self, total: Arrays, who: list[int]) -> None:
-        """Add the sum of the answers of one form in the next block of clients."""
-        added, known = self._of_form(total)
-        added.add_block(total)
+    def add_blocks(self, stacks: Arrays, who: list[int]) -> None:
+        """Add the sums of answers of one form in the next blocks of clients."""
+        added, known = self._of_form({name: stack[0] for name, stack in stacks.items()})
+        added.add_blocks(stacks)
         known.extend(who)
 
-    def sums(self) -> list[tuple[Arrays, list[int]]]:
+    def sums(self) -> list[tuple[SecureSum, list[int]]]:
         """Return the sum of each form and whose answers are in it."""
-        return [(added.total, who) for added, who in self._sums.values()]
+        return list(self._sums.values())
 
     def _of_form(self, arrays: Arrays) -> tuple[SecureSum, list[int]]:
         form = frozenset((name, array.shape, array.dtype) for name, array in arrays.items())
-        return self._sums.setdefault(form, (SecureSum(self._clients), []))
+        return self._sums.setdefault(form, (self._new(), []))
 
     def result(self) -> tuple[Arrays, list[int]]:
         """Return the sum of the most frequent form and the clients, ascending, who sent another one."""

@@ -12,10 +12,11 @@ from fedanomaly.core.arrays import Arrays, under_prefix
 from fedanomaly.federation.intake import INTAKES, Account, Intake, Question
 from fedanomaly.federation.local_post import LocalPost
 from fedanomaly.federation.parcels import Order, Parcel, receive, send
-from fedanomaly.federation.replies import Gathering, Replies, Reply
+from fedanomaly.federation.replies import Gathering, Reply
 
 TICK_SECONDS = 0.05
 """The server hears so often, at the least, who has answered."""
+NOBODY = -1
 
 
 class Desk:
@@ -31,6 +32,8 @@ class Desk:
         Returns the number of a client's block.
     next_blocks : callable
         Returns the numbers of the blocks that are left for this worker in an order for all workers.
+    now : callable
+        Told which client is about to answer; :data:`NOBODY` at the end.
     """
 
     def __init__(
@@ -39,15 +42,18 @@ class Desk:
         line: socket,
         block_of: Callable[[int], int],
         next_blocks: Callable[[], Iterable[int]],
+        now: Callable[[int], None],
     ) -> None:
         self._post = post
         self._line = line
         self._block_of = block_of
         self._next_blocks = next_blocks
+        self._now = now
         self._context: Arrays = {}
+        self._gathering = Gathering()
         self._accounts: list[Account] = []  # not sent yet
         self._arrived: list[int] = []
-        self._sent = 0.0
+        self._told = self._sent = 0.0  # when the server last heard anything, and of what was taken
 
     def serve(self) -> NoReturn:
         """Answer until the server is gone: :class:`EOFError`."""
@@ -60,40 +66,52 @@ class Desk:
     def _obey(self, order: Order) -> None:
         state = under_prefix(order.context, "state")
         question = Question(self._post.config, order.task, order.context["sizes"], state)
+        intake = INTAKES[order.intake](question, passes_on=True)
         blocks = {number: list(block) for number, block in groupby(order.clients, self._block_of)}
         each = order.requests if len(order.requests) > 1 else order.requests * len(order.clients)
         requests = dict(zip(order.clients, each, strict=True))
+        self._told = self._sent = time.monotonic()
+        expected = None
         for number in self._next_blocks() if order.shared else blocks:
-            self._take_block(order, blocks[number], requests, INTAKES[order.intake](question))
-        self._pass_on(Parcel(self._arrived, ends_order=True))
+            if number != expected or time.monotonic() - self._sent > TICK_SECONDS:
+                self._send(intake)  # neighbours alone go together
+            self._let_answer(order, blocks[number], requests, intake)
+            expected = number + 1
+        self._now(NOBODY)
+        self._send(intake, ends_order=True)
 
-    def _take_block(
+    def _let_answer(
         self, order: Order, block: list[int], requests: dict[int, Arrays], intake: Intake
     ) -> None:
-        gathering, full = Gathering(), False
         for client in block:
-            if full:
-                self._take(gathering.replies(), intake)
-                gathering = Gathering()
-                if intake.divisible:  # sums wait for the end of their block
-                    self._send(intake)
-            if time.monotonic() - self._sent > TICK_SECONDS:
+            overdue = time.monotonic() - self._told > TICK_SECONDS
+            if intake.divisible and (self._gathering.full or overdue):
+                self._send(intake)
+            elif self._gathering.full:
+                self._take(intake)
+            elif overdue:
                 self._pass_on(Parcel(self._arrived))
+            self._now(client)
             reply = self._post.reply(order.kind, client, order.task, requests[client])
             if isinstance(reply, Reply):
                 self._arrived.append(client)
-            full = gathering.put(client, reply)
-        self._take(gathering.replies(), intake)
-        self._send(intake)
+            self._gathering.put(client, reply)
 
-    def _take(self, replies: Replies, intake: Intake) -> None:
-        self._accounts.append(intake.account(replies.nodes, replies, replies.failures))
+    def _take(self, intake: Intake) -> None:
+        replies, self._gathering = self._gathering.replies(), Gathering()
+        if len(replies):
+            self._accounts.append(intake.account(replies.nodes, replies, replies.failures))
 
-    def _send(self, intake: Intake) -> None:
-        self._pass_on(Parcel(self._arrived, Account.joined(self._accounts), intake.held()))
-        self._accounts = []
-        intake.forget()
+    def _send(self, intake: Intake, ends_order: bool = False) -> None:
+        """Send what there is: neighbours' answers, in the case of sums of whole blocks."""
+        self._take(intake)
+        if self._accounts or ends_order:
+            account = Account.joined(self._accounts)
+            self._pass_on(Parcel(self._arrived, account, intake.held(), ends_order))
+            self._accounts = []
+            intake.forget()
+        self._sent = time.monotonic()
 
     def _pass_on(self, parcel: Parcel) -> None:
         send(self._line, parcel.to_arrays())
-        self._arrived, self._sent = [], time.monotonic()
+        self._arrived, self._told = [], time.monotonic()

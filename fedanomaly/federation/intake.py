@@ -28,6 +28,7 @@ from fedanomaly.federation.protocol import Task
 from fedanomaly.federation.replies import Replies
 from fedanomaly.federation.scores import ScoreBatch, Sizes, read_scores
 from fedanomaly.federation.spent import NAMES
+from fedanomaly.privacy.sums import BlockSums
 
 _WHO = "who"
 
@@ -81,6 +82,14 @@ class Account:
     spent: npt.NDArray[np.float64]
     wrong: dict[int, str]
 
+    def __len__(self) -> int:
+        return len(self.clients) + len(self.wrong)
+
+    @property
+    def first(self) -> int:
+        """The client that was asked before all others."""
+        return min((*self.clients[:1], *self.wrong))
+
     @classmethod
     def joined(cls, parts: Sequence[Account]) -> Account:
         """Return what became of the clients of all parts, part after part."""
@@ -96,13 +105,17 @@ class Intake(ABC):
     ----------
     question : Question
         What was asked.
+    passes_on : bool
+        Whether it works for another intake.
     """
 
     name: ClassVar[str]
     divisible: ClassVar[bool] = True  # what it holds may be passed on at any time, not only whole blocks
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: Question, passes_on: bool = False) -> None:
         self.question = question
+        self.passes_on = passes_on
+        self.forget()
 
     @abstractmethod
     def take(self, answers: Answers) -> dict[int, str]:
@@ -146,14 +159,11 @@ class Intake(ABC):
 
 
 class Sums(Intake):
-    """Adds answers up: only sums are kept, of whole blocks of clients."""
+    """Adds answers up: only sums are kept, where they are passed on those of whole blocks of clients."""
 
     name = "sums"
     divisible = False
-
-    def __init__(self, question: Question) -> None:
-        super().__init__(question)
-        self.forget()
+    tally: Tally
 
     def take(self, answers: Answers) -> dict[int, str]:
         """Add."""
@@ -161,32 +171,30 @@ class Sums(Intake):
         self.tally.add(sound)
         return wrong
 
-    def forget(self) -> None:
-        """Begin anew."""
-        self.tally = Tally(self.question.config.clients)
-
     def held(self) -> Arrays:
-        """Return the sum of each form of answers, and whose answers are in it."""
+        """Return the sums of each form of answers, and whose answers are in them."""
         held: Arrays = {}
-        for number, (total, who) in enumerate(self.tally.sums()):
-            part = {**with_prefix(total, "sum"), _WHO: np.array(who, dtype=np.int64)}
+        for number, (added, who) in enumerate(self.tally.sums()):
+            assert isinstance(added, BlockSums)
+            part = {**with_prefix(added.stacks, "sums"), _WHO: np.array(who, dtype=np.int64)}
             held |= with_prefix(part, f"{number}")
         return held
 
     def add(self, held: Arrays) -> None:
-        """Add the sums of a block."""
+        """Add these sums."""
         for part in _numbered(held):
-            self.tally.add_block(under_prefix(part, "sum"), part[_WHO].tolist())
+            self.tally.add_blocks(under_prefix(part, "sums"), part[_WHO].tolist())
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.tally = Tally(self.question.config.clients, apart=self.passes_on)
 
 
 class Kept(Intake):
     """Keeps answers one by one."""
 
     name = "kept"
-
-    def __init__(self, question: Question) -> None:
-        super().__init__(question)
-        self._parts: list[Answers] = []
+    _parts: list[Answers]
 
     def forget(self) -> None:
         """Keep none."""
@@ -244,10 +252,7 @@ class Scored(Intake):
     """Keeps histograms of scores: no metric can be told before the threshold is known, from all of them."""
 
     name = "scores"
-
-    def __init__(self, question: Question) -> None:
-        super().__init__(question)
-        self._batches: list[ScoreBatch] = []
+    _batches: list[ScoreBatch]
 
     def forget(self) -> None:
         """Keep none."""

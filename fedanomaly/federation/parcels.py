@@ -79,7 +79,7 @@ class Parcel:
     arrived : list of int
         Clients that have answered since the last parcel.
     account : Account
-        What became of some clients of one block.
+        What became of some clients that were asked one after the other.
     held : dict of ndarray
         What an intake took from them.
     ends_order : bool
@@ -90,11 +90,6 @@ class Parcel:
     account: Account = field(default_factory=lambda: Account.joined([]))
     held: Arrays = field(default_factory=dict)
     ends_order: bool = False
-
-    @property
-    def about(self) -> int:
-        """One of the clients whose answers are accounted for; -1: there are none."""
-        return next(iter((*self.account.clients, *self.account.wrong)), -1)
 
     def to_arrays(self) -> Arrays:
         """Return the form that travels."""

@@ -85,18 +85,22 @@ class Gathering:
         self._failures: dict[int, str] = {}
         self._bytes = 0
 
-    def put(self, node: int, reply: Reply | Failure) -> bool:
-        """Add what became of a request; return whether it is time to look at all."""
+    @property
+    def full(self) -> bool:
+        """Whether it is time to look at all."""
+        return len(self._nodes) == BATCH_CLIENTS or self._bytes > BATCH_BYTES
+
+    def put(self, node: int, reply: Reply | Failure) -> None:
+        """Add what became of a request."""
         if isinstance(reply, Failure):
             self._failures[node] = reply.reason
-            return False
+            return
         (client, rows, seconds), arrays, nbytes, bytes_up, bytes_down = reply
         self._nodes.append(node)
         self._clients.append(client)
         self._spent += (rows, seconds, bytes_up, bytes_down)
         self._arrays.append(arrays)
         self._bytes += nbytes
-        return len(self._nodes) == BATCH_CLIENTS or self._bytes > BATCH_BYTES
 
     def replies(self) -> Replies:
         """Return what there is."""
@@ -108,7 +112,8 @@ def gathered(replies: Iterable[tuple[int, Reply | Failure]]) -> Iterator[Replies
     """Put replies together, in the order given."""
     gathering = Gathering()
     for node, reply in replies:
-        if gathering.put(node, reply):
+        gathering.put(node, reply)
+        if gathering.full:
             yield gathering.replies()
             gathering = Gathering()
     if len(rest := gathering.replies()):

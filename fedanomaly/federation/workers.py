@@ -4,15 +4,16 @@ A worker is a copy of this process at the moment of the fork: data, compiled ker
 shared, not sent. It takes the answers of a block of clients itself (see
 :mod:`~fedanomaly.federation.intake`), and what the workers made of them is put together in the order of
 the blocks: nothing depends on how many workers there are, or on who had which block. Every client has
-a worker that keeps its rows in memory; one that has nothing left to do helps the others. With a worker
-that dies only the block is lost that it was at, and its clients are not asked again.
+a worker that keeps its rows in memory; one that has nothing left to do helps the others. When a worker
+dies, the clients whose answers it had not sent yet are left out of the step, and the one that was
+answering is not asked again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
-import heapq
+import mmap
 import os
 import selectors
 import signal
@@ -57,6 +58,7 @@ class _Worker:
     So neither side ever waits for the other to read what it writes.
     """
 
+    number: int
     process: int
     line: socket.socket
     alive: bool = True
@@ -121,6 +123,7 @@ class ForkedPost(LocalPost):
         held = layout(config)  # read before the fork: shared
         self._shares = Shares([len(part) for part in held.indices], workers)
         self._lost: set[int] = set()
+        self._at_work = memoryview(mmap.mmap(-1, 8 * workers)).cast("q")  # by worker: the client that answers
         self._queues = [Queue() for _ in range(workers)]
         self._workers: list[_Worker] = []
         for own in range(workers):
@@ -130,7 +133,7 @@ class ForkedPost(LocalPost):
             self._lines.register(worker.line, selectors.EVENT_READ, worker)
 
     def nodes(self) -> list[int]:
-        """Return the ids of all clients' nodes but those with which a worker was lost."""
+        """Return the ids of all clients' nodes but those at whose answers a worker died."""
         if not any(worker.alive for worker in self._workers):
             return []
         return [node for node in super().nodes() if node - 1 not in self._lost]
@@ -160,26 +163,23 @@ class ForkedPost(LocalPost):
         blocks = {number: list(few) for number, few in groupby(nodes.values(), self._shares.block_of)}
         order = partial(Order, kind, question.task, intake.name, context=context)
         self._order(order, blocks, requests)
-        parcels: dict[int, list[Parcel]] = {number: [] for number in blocks}
-        arriving = self._arriving(arrived)
+        arriving, early = self._arriving(arrived), dict[int, Parcel]()
+        expected = deque(nodes.values())
         try:
-            for number, block in blocks.items():
-                left = dict.fromkeys(block, GONE)
-                while left:
-                    while not parcels[number] and (parcel := next(arriving, None)) is not None:
-                        parcels[self._shares.block_of(parcel.about)].append(parcel)
-                    if not parcels[number]:
-                        self._lost |= left.keys()
-                        yield Account([], NOTHING.values, left)
-                        break
-                    parcel = parcels[number].pop(0)
-                    for client in (*parcel.account.clients, *parcel.account.wrong):
-                        del left[client]
-                    if parcel.account.clients:
-                        intake.add(parcel.held)
-                    yield parcel.account
-                    del parcel
-            for _ in arriving:
+            while expected:
+                while expected[0] not in early and (parcel := next(arriving, None)) is not None:
+                    early[parcel.account.first] = parcel
+                if (parcel := early.pop(expected[0], None)) is None:  # and nothing more comes
+                    yield Account([], NOTHING.values, {expected.popleft(): GONE})
+                    continue
+                account = parcel.account
+                for _ in range(len(account)):
+                    expected.popleft()
+                if account.clients:
+                    intake.add(parcel.held)
+                del parcel
+                yield account
+            for _ in arriving:  # that orders are done
                 pass
         except GeneratorExit:  # unread parcels lie in the pipes
             self.close()
@@ -224,12 +224,13 @@ class ForkedPost(LocalPost):
                 parcel = worker.next_parcel()
                 if not worker.alive:
                     self._lines.unregister(worker.line)
+                    self._lost.add(self._at_work[worker.number])
                     self._inherit()
                 if parcel.ends_order:
                     worker.order_next()
                 for client in parcel.arrived:
                     arrived(client + 1)
-                if parcel.about >= 0:
+                if len(parcel.account):
                     yield parcel
 
     def _fork(self, own: int) -> _Worker:
@@ -239,11 +240,12 @@ class ForkedPost(LocalPost):
         process = os.fork()
         if process:
             theirs.close()
-            return _Worker(process, ours)
+            return _Worker(own, process, ours)
         ours.close()
         for other in self._workers:  # an inherited end would hide the server's end from a sister
             other.line.close()
-        _serve(Desk(self, theirs, self._shares.block_of, partial(numbers_of, own, self._queues)))
+        now = partial(self._at_work.__setitem__, own)
+        _serve(Desk(self, theirs, self._shares.block_of, partial(numbers_of, own, self._queues), now))
 
     def close(self) -> None:
         """End the workers."""
@@ -256,9 +258,9 @@ class ForkedPost(LocalPost):
 
 
 class Shares:
-    """Which worker has which clients: blocks of neighbours in turn, which are taken and summed together.
+    """Which worker has which clients: neighbours, in blocks that are summed together.
 
-    All workers have as much to do at any point of the order, up to the largest block.
+    All workers have as much to do, up to a block.
 
     Parameters
     ----------
@@ -277,13 +279,9 @@ class Shares:
 
     def __init__(self, rows: list[int], workers: int) -> None:
         self.size = block_size(len(rows))
-        busy = [(0, worker) for worker in range(workers)]
-        self.worker_of_block: list[int] = []
-        for first in range(0, len(rows), self.size):
-            block = rows[first : first + self.size]
-            load, worker = heapq.heappop(busy)
-            heapq.heappush(busy, (load + sum(block) + ROWS_A_CALL * len(block), worker))
-            self.worker_of_block.append(worker)
+        work = np.add.reduceat(np.array(rows) + ROWS_A_CALL, np.arange(0, len(rows), self.size))
+        middle = np.cumsum(work) - work / 2
+        self.worker_of_block: list[int] = (middle * workers // work.sum()).astype(int).tolist()
 
     def block_of(self, client: int) -> int:
         """Return the number of the client's block."""

@@ -55,10 +55,11 @@ class SecureSum:
                 else:
                     self._sum[name] = _sum_in_order(np.concatenate([total[None], stack[few]]))
 
-    def add_block(self, total: Arrays) -> None:
-        """Add the sum of all answers of the next block that has any."""
+    def add_blocks(self, stacks: Arrays) -> None:
+        """Add the sums of the next blocks that have any answers, as :class:`BlockSums` gives them."""
         self._enter(-1)
-        _add(self._before, total)
+        for number in range(len(next(iter(stacks.values())))):
+            _add(self._before, {name: stack[number] for name, stack in stacks.items()})
 
     @property
     def total(self) -> Arrays:
@@ -71,14 +72,35 @@ class SecureSum:
     def _enter(self, block: int) -> None:
         if block != self._block:
             if self._sum:
-                _add(self._before, self._sum)
+                self._leave(self._sum)
             self._block, self._sum = block, {}
+
+    def _leave(self, total: Arrays) -> None:
+        _add(self._before, total)
 
     def _blocks(self, clients: Sequence[int]) -> Iterator[tuple[int, slice]]:
         blocks = np.asarray(clients) // self._size
         edges = (np.flatnonzero(blocks[1:] != blocks[:-1]) + 1).tolist()
         for start, stop in pairwise([0, *edges, len(blocks)]):
             yield int(blocks[start]), slice(start, stop)
+
+
+class BlockSums(SecureSum):
+    """The sums of whole blocks of clients, for somebody else to add up."""
+
+    def __init__(self, clients: int) -> None:
+        super().__init__(clients)
+        self._blocks_before: list[Arrays] = []
+
+    @property
+    def stacks(self) -> Arrays:
+        """Every array with one axis more in front: one sum a block that has any answers."""
+        self._enter(-1)
+        first = self._blocks_before[0]
+        return {name: np.stack([block[name] for block in self._blocks_before]) for name in first}
+
+    def _leave(self, total: Arrays) -> None:
+        self._blocks_before.append(total)
 
 
 def _add(total: Arrays, answer: Arrays) -> None:

@@ -140,10 +140,9 @@ def test_when_a_worker_dies_the_client_it_was_at_is_left_out_and_the_run_goes_on
     config = replace(WAYS[way], min_clients=2)
     post = ForkedPost(config, broken(3, lambda: os._exit(9), verb), workers=2)
     _, _, witness = federate(config, post)
-    assert [(event.client, event.what) for event in witness.events] == [
-        ("3", "its worker process is gone"),
-        ("3", "its node went offline"),
-    ]
+    gone = [event.client for event in witness.events if event.what == "its worker process is gone"]
+    assert "3" in gone  # others' answers may have been with it
+    assert [event.client for event in witness.events if "offline" in event.what] == ["3"]
     assert len(witness.rounds) == 2
     assert [client for client in witness.rounds[-1].evaluate if client != "all"] == ["0", "1", "2", "4", "5"]
 
@@ -194,15 +193,14 @@ def test_a_worker_leaves_when_the_server_is_gone():
 
 
 @given(st.lists(st.integers(0, 5000), min_size=1, max_size=200), st.integers(1, 5))
-def test_clients_are_shared_out_evenly_at_every_point_of_the_order(rows, workers):
+def test_neighbours_are_shared_out_evenly(rows, workers):
     shares = Shares(rows, workers)
-    load, last = np.zeros(workers), -1
-    for client, count in enumerate(rows):
-        worker = shares.worker_of(client)
-        if shares.block_of(client) != last:
-            last = shares.block_of(client)
-            assert load[worker] == load.min()
-        load[worker] += count + 200
+    numbers = np.array([shares.worker_of(client) for client in range(len(rows))])
+    assert (np.diff(numbers) >= 0).all()
+    work = np.array(rows) + 200
+    each = np.bincount(numbers, work, workers)
+    blocks = np.bincount(np.arange(len(rows)) // shares.size, work)
+    assert np.abs(each - work.sum() / workers).max() <= blocks.max()
     assert min(len(rows), 16) <= shares.block_of(len(rows) - 1) + 1 <= 32
 
 
