@@ -30,6 +30,7 @@ import numpy as np
 from benchmarks import simulation_peers as peers
 from fedanomaly.core.arrays import Arrays, digest, with_prefix
 from fedanomaly.core.floatgrid import Histogram
+from fedanomaly.core.histograms import Histograms
 from fedanomaly.core.steps import AdditiveStep, WeightsStep
 from fedanomaly.federation import RunConfig
 from fedanomaly.federation import client as verbs
@@ -122,8 +123,10 @@ def bare(config: RunConfig) -> tuple[float, float]:
             request = {**with_prefix(plan.aggregation.model(state), "model"), **scaling_of(state)}
             model = plan.load(plan.aggregation.model(state))
             scores = [verbs.evaluate(config, rows[client], model, request, client) for client in clients]
-            for name in ("calibration/legitimate", "calibration/fraud", "test/legitimate", "test/fraud"):
-                Histogram.sum([Histogram(a[f"{name}/keys"], a[f"{name}/counts"]) for a in scores])
+            beside = Histograms(*(np.concatenate([a[n] for a in scores]) for n in ("keys", "counts", "bins")))
+            for of_class in range(4):
+                here = beside.owners % 4 == of_class
+                Histogram.sum([Histogram(beside.keys[here], beside.counts[here])])
     return time.perf_counter() - began, time.process_time() - cpu
 
 

@@ -1,4 +1,4 @@
-"""Histograms of many clients side by side: a thousand small ones in a few arrays."""
+"""Histograms side by side, of classes or of clients: a thousand small ones in a few arrays."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedanomaly.core.answers import Columns
-from fedanomaly.core.arrays import Array, within
-from fedanomaly.core.floatgrid import KEY_MAX, KEY_MIN, Floats, Histogram, Keys
+from fedanomaly.core.arrays import Array
+from fedanomaly.core.floatgrid import KEY_MAX, KEY_MIN, Floats, Histogram, Keys, to_keys
 
-_MOST = 2**53
+KEY_BITS = (KEY_MAX - KEY_MIN).bit_length()
+_KEY_MASK = (1 << KEY_BITS) - 1
 
 
 @dataclass(frozen=True, eq=False)
 class Histograms:
-    """One histogram a client.
+    """One histogram a client, or a class.
 
     Attributes
     ----------
@@ -49,25 +49,11 @@ class Histograms:
         )
 
     @classmethod
-    def read(cls, columns: Columns, name: str) -> Histograms | None:
-        """Read the histogram called ``name`` of every answer.
-
-        None says nothing: look at each with :meth:`Histogram.from_arrays
-        <fedanomaly.core.floatgrid.Histogram.from_arrays>`, which accepts all that is read here.
-        """
-        keys, counts = columns.get(f"{name}/keys"), columns.get(f"{name}/counts")
-        if keys is None or counts is None or keys.lengths is None or counts.lengths is None:
-            return None
-        if keys.values.dtype != np.int64 or counts.values.dtype not in (np.int64, np.float64):
-            return None
-        if keys.values.ndim != 1 or counts.values.ndim != 1 or (keys.lengths != counts.lengths).any():
-            return None
-        read = cls(keys.values, counts.values, keys.lengths)
-        rises = read.keys[1:] > read.keys[:-1]
-        ends = np.cumsum(read.bins)[:-1] - 1  # the last bin of a client and the first of the next
-        rises[ends[(ends >= 0) & (ends < len(rises))]] = True
-        sound = rises.all() and within(read.keys, KEY_MIN, KEY_MAX) and within(read.counts, 0, _MOST)
-        return read if sound else None
+    def of_classes(cls, values: npt.ArrayLike, classes: npt.NDArray[np.int64], n_classes: int) -> Histograms:
+        """Count values, one histogram a class (0 to ``n_classes - 1``)."""
+        codes, counts = np.unique((classes << KEY_BITS) + (to_keys(values) - KEY_MIN), return_counts=True)
+        bins = np.bincount(codes >> KEY_BITS, minlength=n_classes)
+        return cls((codes & _KEY_MASK) + KEY_MIN, counts, bins)
 
     @classmethod
     def _beside(cls, keys: Sequence[Any], counts: Sequence[Any]) -> Histograms:
@@ -88,6 +74,14 @@ class Histograms:
     def totals(self) -> Floats:
         """Sum of each histogram's counts."""
         return np.asarray(np.bincount(self.owners, self.counts, len(self.bins)), dtype=np.float64)
+
+    @property
+    def rising(self) -> bool:
+        """Whether each histogram's bins are strictly ascending."""
+        rises = self.keys[1:] > self.keys[:-1]
+        ends = np.cumsum(self.bins)[:-1] - 1  # the last bin of one histogram and the first of the next
+        rises[ends[(ends >= 0) & (ends < len(rises))]] = True
+        return bool(rises.all())
 
     @property
     def together(self) -> Histogram:

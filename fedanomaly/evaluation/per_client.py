@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from fedanomaly.core.floatgrid import KEY_MAX, KEY_MIN, Floats
-from fedanomaly.core.histograms import Histograms
+from fedanomaly.core.floatgrid import KEY_MIN, Floats
+from fedanomaly.core.histograms import KEY_BITS, Histograms
 from fedanomaly.evaluation.metrics import (
     Metrics,
     all_alerts_allowed,
@@ -18,7 +18,6 @@ from fedanomaly.evaluation.metrics import (
 )
 
 Owners = npt.NDArray[np.intp]
-_KEY_BITS = (KEY_MAX - KEY_MIN).bit_length()
 
 
 def evaluate_each(
@@ -115,7 +114,7 @@ def _ranked(
     clients = len(n_legitimate)
     owners, keys, counts = (np.concatenate(arrays) for arrays in zip(legitimate, fraud, strict=True))
     is_fraud = np.arange(len(keys)) >= len(legitimate[1])
-    order = np.argsort((owners << _KEY_BITS) + (keys - KEY_MIN), kind="stable")  # two runs: they are merged
+    order = np.argsort((owners << KEY_BITS) + (keys - KEY_MIN), kind="stable")  # two runs: they are merged
     order = order[counts[order] > 0]
     owners, keys, counts, is_fraud = owners[order], keys[order], counts[order], is_fraud[order]
     first = np.ones(len(keys), dtype=np.bool_)  # of a client's bin, which may hold both classes

@@ -11,7 +11,6 @@ from functools import lru_cache
 import numpy as np
 
 from fedanomaly.core.arrays import Array, Arrays
-from fedanomaly.core.floatgrid import Histogram
 from fedanomaly.core.keyed import keyed_generator
 from fedanomaly.detectors import Detector
 from fedanomaly.federation.attacks import poisoned, tampered
@@ -20,6 +19,7 @@ from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.layout import layout_key, layout_of
 from fedanomaly.federation.plan import Plan, make_plan, scaled
 from fedanomaly.federation.protocol import SCALING, Task
+from fedanomaly.federation.scores import BALANCED_CLASSES, TEST_CLASSES, client_scores
 from fedanomaly.federation.shelf import Shelf
 from fedanomaly.prepare import Balanced, ClientRows, balance, client_rows
 
@@ -104,21 +104,12 @@ def evaluate(config: RunConfig, rows: ClientRows, model: Detector, request: Arra
     scores_test = _scores(model, scaled(test.X, request))
     comparable = _standardiser(scores_calibration) if build(config).aggregation.personal else _as_is
     scores_calibration, scores_test = comparable(scores_calibration), comparable(scores_test)
-    frauds, caught = calibration.y == 1, test.y == 1
-    histograms = {
-        "calibration/legitimate": Histogram.of(scores_calibration[~frauds]),
-        "calibration/fraud": Histogram.of(scores_calibration[frauds]),
-        "test/legitimate": Histogram.of(scores_test[~caught]),
-        "test/fraud": Histogram.of(scores_test[caught]),
-    }
-    if test.amount is not None:
-        histograms["test/amount"] = Histogram.of(scores_test[caught], weights=np.abs(test.amount[caught]))
+    scores, classes = [scores_calibration, scores_test], [calibration.y == 1, TEST_CLASSES + (test.y == 1)]
     if config.balance != "none" and config.balance_where == "calibration":
         balanced = _balanced(config, X_calibration, calibration.y, client, "calibration")
-        scores = comparable(_scores(model, balanced.X))
-        histograms["balanced/legitimate"] = Histogram.of(scores[balanced.y == 0])
-        histograms["balanced/fraud"] = Histogram.of(scores[balanced.y == 1])
-    return {name: array for key, part in histograms.items() for name, array in part.to_arrays(key).items()}
+        scores.append(comparable(_scores(model, balanced.X)))
+        classes.append(BALANCED_CLASSES + (balanced.y == 1))
+    return client_scores(scores, classes, None if test.amount is None else np.abs(test.amount))
 
 
 def _balanced(config: RunConfig, X: Array, y: Array, client: int, where: str) -> Balanced:

@@ -9,28 +9,70 @@ import numpy as np
 import numpy.typing as npt
 
 from fedanomaly.core.answers import Answers
-from fedanomaly.core.arrays import Arrays
+from fedanomaly.core.arrays import Array, Arrays, require, require_only, within
 from fedanomaly.core.errors import InvalidArrays
-from fedanomaly.core.floatgrid import Histogram
+from fedanomaly.core.floatgrid import KEY_MAX, KEY_MIN, Histogram, to_keys
 from fedanomaly.core.histograms import Histograms
 from fedanomaly.federation.observer import ClientInfo
 
 CALIBRATION = ("calibration/legitimate", "calibration/fraud")
 TEST = ("test/legitimate", "test/fraud")
 BALANCED = ("balanced/legitimate", "balanced/fraud")
-AMOUNT = "test/amount"
-_PARTS = (*CALIBRATION, *TEST)
-_OPTIONAL = (AMOUNT, *BALANCED)
+_PARTS = (*CALIBRATION, *TEST, *BALANCED)  # the order on the wire; the last two only where rows were made
+_N_REAL = 4
+_FRAUD = TEST[1]
+TEST_CLASSES, BALANCED_CLASSES = 2, 4
+_MOST = 2**53
 
 Sizes = npt.NDArray[np.int64]
 """Shape (clients, 6): the fields of :class:`~fedanomaly.federation.observer.ClientInfo`, by client."""
 
 
+def client_scores(scores: Sequence[Array], classes: Sequence[Array], amounts: Array | None) -> Arrays:
+    """Return what a client says of its scores.
+
+    Parameters
+    ----------
+    scores : sequence of ndarray of shape (n_rows,)
+        On calibration rows, on test rows and, where there are any, on rows made to balance the former.
+    classes : sequence of ndarray of shape (n_rows,)
+        Of these rows: 0 or 1 (fraud), then 2 or 3, then 4 or 5.
+    amounts : ndarray of shape (n_test_rows,), optional
+        Money in each test row, not negative.
+
+    Returns
+    -------
+    dict of ndarray
+        ``bins``, shape (4,) or (6,): bins of each class's histogram; ``keys`` and ``counts``: those of
+        :class:`~fedanomaly.core.floatgrid.Histogram`, class after class; ``amounts``, float64: money in each
+        bin of the test frauds, where it is known.
+    """
+    values, of_class = np.concatenate(scores), np.concatenate(classes).astype(np.int64, copy=False)
+    parts = Histograms.of_classes(values, of_class, 2 * len(scores))
+    answer = {"bins": parts.bins, "keys": parts.keys, "counts": parts.counts}
+    if amounts is not None:
+        caught = np.flatnonzero(classes[1] == TEST_CLASSES + 1)
+        first = int(parts.bins[: TEST_CLASSES + 1].sum())
+        keys = parts.keys[first : first + int(parts.bins[TEST_CLASSES + 1])]
+        at = np.searchsorted(keys, to_keys(scores[1][caught]))
+        answer["amounts"] = np.bincount(at, amounts[caught], len(keys)).astype(np.float64, copy=False)
+    return answer
+
+
 @dataclass(frozen=True)
 class ClientScores:
-    """The histograms one client sent, read and checked."""
+    """The histograms one client sent, read and checked.
+
+    Attributes
+    ----------
+    parts : dict of str to Histogram
+        By fold and class.
+    amount : Histogram or None
+        Money in the test frauds, where it is known.
+    """
 
     parts: dict[str, Histogram]
+    amount: Histogram | None
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, info: ClientInfo) -> ClientScores:
@@ -41,20 +83,31 @@ class ClientScores:
         InvalidArrays
             If a histogram is malformed, unknown, or counts other rows than the client declared.
         """
-        names = {name.rsplit("/", 1)[0] for name in arrays}
-        if unknown := sorted(names - {*_PARTS, *_OPTIONAL}):
-            raise InvalidArrays(f"unknown histograms {unknown}")
-        parts = {
-            name: Histogram.from_arrays(arrays, name)
-            for name in (*_PARTS, *_OPTIONAL)
-            if name in names or name in _PARTS
-        }
-        for name, rows in zip(_PARTS, _declared(info), strict=True):
-            if parts[name].total != rows or parts[name].counts.dtype.kind != "i":
+        require_only(arrays, {"bins", "keys", "counts", "amounts"})
+        bins = require(arrays, "bins", kind="i", shape=(None,), low=0, high=_MOST)
+        if len(bins) not in (_N_REAL, len(_PARTS)):
+            raise InvalidArrays(f"there are {len(bins)} histograms, expected {_N_REAL} or {len(_PARTS)}")
+        keys = require(arrays, "keys", kind="i", shape=(int(bins.sum()),), low=KEY_MIN, high=KEY_MAX)
+        counts = require(arrays, "counts", kind="i", shape=keys.shape, low=0, high=_MOST)
+        for name in ("bins", "keys", "counts"):
+            if arrays[name].dtype != np.int64:
+                raise InvalidArrays(f"array {name!r} has dtype {arrays[name].dtype}, expected int64")
+        beside = Histograms(keys, counts, bins)
+        if not beside.rising:
+            raise InvalidArrays("bins of a histogram are not strictly ascending")
+        parts = dict(zip(_PARTS, beside.each(), strict=False))
+        for name, rows in zip(_PARTS, _declared(info), strict=False):
+            if parts[name].total != rows:
                 raise InvalidArrays(
                     f"histogram {name!r} counts {parts[name].total:g} rows; {rows} were declared"
                 )
-        return cls(parts)
+        if "amounts" not in arrays:
+            return cls(parts, None)
+        known = parts[_FRAUD].keys
+        amounts = require(arrays, "amounts", kind="f", shape=known.shape, low=0, high=_MOST)
+        if amounts.dtype != np.float64:
+            raise InvalidArrays(f"array 'amounts' has dtype {amounts.dtype}, expected float64")
+        return cls(parts, Histogram(known, amounts))
 
     def balanced(self, name: str) -> Histogram:
         """Return ``balanced/name`` scaled back to the true number of rows of its class.
@@ -94,14 +147,13 @@ class ScoreBatch:
     def of(cls, scores: Mapping[int, ClientScores]) -> ScoreBatch:
         """Put what has been read one by one side by side."""
         read = list(scores.values())
-        parts = {name: Histograms.of([client.parts[name] for client in read]) for name in _PARTS}
+        parts = {name: Histograms.of([client.parts[name] for client in read]) for name in _PARTS[:_N_REAL]}
         if any(name in client.parts for client in read for name in BALANCED):
             for name in BALANCED:
                 of_class = name.removeprefix("balanced/")
                 parts[name] = Histograms.of([client.balanced(of_class) for client in read])
-        knows = [AMOUNT in client.parts for client in read]
-        amounts = Histograms.of([client.parts[AMOUNT] for client in read if AMOUNT in client.parts])
-        return cls(list(scores), parts, amounts, knows)
+        known = [client.amount for client in read if client.amount is not None]
+        return cls(list(scores), parts, Histograms.of(known), [client.amount is not None for client in read])
 
     @classmethod
     def read(cls, answers: Answers, sizes: Sizes) -> ScoreBatch | None:
@@ -111,38 +163,52 @@ class ScoreBatch:
         is read here.
         """
         columns = answers.columns or {}
-        names = [name for name in (*_PARTS, *_OPTIONAL) if f"{name}/keys" in columns]
-        if len(columns) != 2 * len(names):
+        if {*columns} - {"amounts"} != {"bins", "keys", "counts"}:
             return None
-        read: dict[str, Histograms] = {}
-        for name in names:
-            if (part := Histograms.read(columns, name)) is None:
-                return None
-            read[name] = part
-        if not all(name in read and read[name].counts.dtype == np.int64 for name in _PARTS):
+        bins, (keys, lengths), counts = columns["bins"].stack, columns["keys"], columns["counts"]
+        if bins is None or bins.ndim != 2 or bins.shape[1] not in (_N_REAL, len(_PARTS)):
             return None
-        clients = answers.clients
+        if not bins.dtype == keys.dtype == counts.values.dtype == np.int64 or keys.ndim != 1:
+            return None
+        if not within(bins, 0, _MOST) or lengths is None or (lengths != bins.sum(axis=1)).any():
+            return None
+        if counts.lengths is None or (counts.lengths != lengths).any() or counts.values.ndim != 1:
+            return None
+        beside = Histograms(keys, counts.values, bins.ravel())
+        if not (beside.rising and within(keys, KEY_MIN, KEY_MAX) and within(counts.values, 0, _MOST)):
+            return None
+        clients, n_parts = answers.clients, bins.shape[1]
+        totals = beside.totals.reshape(bins.shape).T
         _, _, calibration, of_calibration, test, of_test = sizes[clients].T
         declared = (calibration - of_calibration, of_calibration, test - of_test, of_test)
-        if any((read[name].totals != rows).any() for name, rows in zip(_PARTS, declared, strict=True)):
+        if any((found != rows).any() for found, rows in zip(totals, declared, strict=False)):
             return None
-        if any(name in read for name in BALANCED):
-            for name, real in zip(BALANCED, CALIBRATION, strict=True):
-                if (made := read.get(name)) is None:
-                    return None
-                wanted, found = read[real].totals, made.totals
-                if made.counts.dtype != np.int64 or wanted[found == 0].any():
-                    return None
-                read[name] = made.scaled(wanted / np.maximum(found, 1))
-        amounts = read.pop(AMOUNT, None)
-        knows = [amounts is not None] * len(clients)
-        return cls(clients, read, Histograms.of([]) if amounts is None else amounts, knows)
+        of_part = beside.owners % n_parts
+        at = [of_part == number for number in range(n_parts)]
+        parts = {
+            name: Histograms(keys[here], counts.values[here], bins[:, number])
+            for number, (name, here) in enumerate(zip(_PARTS, at, strict=False))
+        }
+        for number in range(_N_REAL, n_parts):
+            wanted, found = totals[number - _N_REAL], totals[number]
+            if wanted[found == 0].any():
+                return None
+            parts[_PARTS[number]] = parts[_PARTS[number]].scaled(wanted / np.maximum(found, 1))
+        amounts = Histograms.of([])
+        if (known := columns.get("amounts")) is not None:
+            fraud = parts[_FRAUD]
+            if known.values.dtype != np.float64 or known.values.ndim != 1 or known.lengths is None:
+                return None
+            if (known.lengths != fraud.bins).any() or not within(known.values, 0, _MOST):
+                return None
+            amounts = Histograms(fraud.keys, known.values, fraud.bins)
+        return cls(clients, parts, amounts, [known is not None] * len(clients))
 
     @classmethod
     def joined(cls, batches: Sequence[ScoreBatch]) -> ScoreBatch:
         """Return the histograms of all clients of all batches."""
         balanced = any(BALANCED[0] in batch.parts for batch in batches)
-        names = (*_PARTS, *BALANCED) if balanced else _PARTS
+        names = _PARTS if balanced else _PARTS[:_N_REAL]
         return cls(
             [client for batch in batches for client in batch.clients],
             {name: Histograms.joined([batch.part(name) for batch in batches]) for name in names},
@@ -162,7 +228,7 @@ class ScoreBatch:
             "clients": np.array(self.clients, dtype=np.int64),
             "knows_amounts": np.array(self.knows_amounts, dtype=np.bool_),
         }
-        for name, part in {**self.parts, AMOUNT: self.amounts}.items():
+        for name, part in {**self.parts, "amounts": self.amounts}.items():
             arrays |= {f"{name}/keys": part.keys, f"{name}/counts": part.counts, f"{name}/bins": part.bins}
         return arrays
 
@@ -171,10 +237,10 @@ class ScoreBatch:
         """Return the batch that :meth:`to_arrays` was called on."""
         parts = {
             name: Histograms(*(arrays[f"{name}/{field}"] for field in ("keys", "counts", "bins")))
-            for name in (*_PARTS, *_OPTIONAL)
+            for name in (*_PARTS, "amounts")
             if f"{name}/keys" in arrays
         }
-        amounts = parts.pop(AMOUNT)
+        amounts = parts.pop("amounts")
         return cls(arrays["clients"].tolist(), parts, amounts, arrays["knows_amounts"].tolist())
 
 

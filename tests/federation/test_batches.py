@@ -20,8 +20,9 @@ from fedanomaly.detectors._trees import Forest
 from fedanomaly.federation import RunConfig
 from fedanomaly.federation import client as verbs
 from fedanomaly.federation.combine import combine
+from fedanomaly.federation.observer import ClientInfo
 from fedanomaly.federation.protocol import ROUND, SCALING, SETUP, Task
-from fedanomaly.federation.scores import ClientScores, ScoreBatch
+from fedanomaly.federation.scores import ClientScores, ScoreBatch, client_scores
 from fedanomaly.federation.scoring import info_of
 from fedanomaly.prepare.standard import MomentsScaling
 
@@ -206,8 +207,32 @@ def test_histograms_side_by_side_take_empty_ones():
     assert len(beside) == 5
     np.testing.assert_array_equal(beside.totals, [0, 3, 0, 1, 0])
     assert [part.counts.tolist() for part in beside.each()] == [part.counts.tolist() for part in parts]
-    answers = [part.to_arrays("x") for part in parts]
-    read = Histograms.read(Batch(answers).columns, "x")
-    assert read is not None
-    np.testing.assert_array_equal(read.keys, beside.keys)
+    assert beside.rising
+    assert not Histograms(beside.keys[[1, 0, 2]], beside.counts, beside.bins).rising
     assert len(Histograms.joined([])) == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from([-np.inf, -2.5, -0.0, 0.0, 1e-300, 7.0]))))
+def test_classes_are_counted_apart(drawn):
+    classes = np.array([number for number, _ in drawn], dtype=np.int64)
+    values = np.array([value for _, value in drawn])
+    together = Histograms.of_classes(values, classes, 6)
+    assert together.rising
+    for number, found in enumerate(together.each()):
+        wanted = Histogram.of(values[classes == number])
+        assert found.keys.tolist() == wanted.keys.tolist()
+        assert found.counts.tolist() == wanted.counts.tolist()
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from([-2.0, -1.0, 3.5]), st.floats(0, 1e6)), max_size=20))
+def test_money_lies_in_the_bins_of_the_frauds(drawn):
+    fraud, scores, amounts = (
+        (np.array(column) for column in zip(*drawn, strict=True)) if drawn else [np.empty(0)] * 3
+    )
+    fraud = fraud.astype(bool)
+    answer = client_scores([np.array([0.5]), scores], [np.array([False]), 2 + fraud], amounts)
+    info = ClientInfo(0, 1, 0, 1, 0, len(scores), int(fraud.sum()))
+    read = ClientScores.from_arrays(answer, info)
+    wanted = Histogram.of(scores[fraud], weights=amounts[fraud])
+    assert read.amount.keys.tolist() == wanted.keys.tolist()
+    assert read.amount.counts.tolist() == wanted.counts.tolist()
