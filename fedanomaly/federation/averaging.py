@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 from flwr.app import Array as FlowerArray
@@ -86,19 +87,24 @@ def _for_strategy(node: int, arrays: Arrays, rows: int) -> Message:
 def _plain(arrays: Arrays) -> ArrayRecord:
     """Return arrays as Flower's strategies take them."""
     record = ArrayRecord()
-    for name, array in arrays.items():
-        record[name] = _Held(
-            np.asarray(array)
-        )  # one by one: given a dictionary, Flower copies each from its bytes
+    for name, array in arrays.items():  # one by one: given a dictionary, Flower copies each from its bytes
+        record[name] = _Held(np.asarray(array))
     return record
+
+
+_name = cache(str)  # of a dtype
 
 
 class _Held(FlowerArray):
     """An array that a strategy in this process averages: to bytes and back would take longer than the sum."""
 
+    _array: Array
+
     def __init__(self, array: Array) -> None:
-        self.dtype, self.shape, self.stype, self.data = str(array.dtype), array.shape, "numpy.ndarray", b""
-        self._array = array
+        # at once: Flower looks at every attribute that is set by itself
+        self.__dict__.update(
+            dtype=_name(array.dtype), shape=array.shape, stype="numpy.ndarray", data=b"", _array=array
+        )
 
     def numpy(self) -> Array:
         """Return a copy, as from bytes."""

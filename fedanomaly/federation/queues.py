@@ -37,8 +37,8 @@ class Queue:
         os.close(self._write)
 
 
-def numbers_of(own: int, queues: Sequence[Queue]) -> Iterator[int]:
-    """Take numbers from the queue at ``own`` while there are any, then from those after it, in turn."""
-    for queue in (*queues[own:], *queues[:own]):
+def numbers_of(queues: Sequence[Queue]) -> Iterator[int]:
+    """Take numbers from the first queue while there are any, then from the next."""
+    for queue in queues:
         while (number := queue.take()) is not None:
             yield number

@@ -111,7 +111,8 @@ class ForkedPost(LocalPost):
 
     Notes
     -----
-    Numerical libraries use one thread in a worker: the workers fill the cores.
+    Numerical libraries use one thread in a worker: the workers fill the cores. With verbs of one's own
+    every client keeps to its worker, as its state may be there, unless they say ``stateless = True``.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class ForkedPost(LocalPost):
         super().__init__(config, work, exact_bytes)
         held = layout(config)  # read before the fork: shared
         self._shares = Shares([len(part) for part in held.indices], workers)
+        self._help = work is verbs or getattr(work, "stateless", False)
         self._lost: set[int] = set()
         self._at_work = memoryview(mmap.mmap(-1, 8 * workers)).cast("q")  # by worker: the client that answers
         self._queues = [Queue() for _ in range(workers)]
@@ -133,7 +135,7 @@ class ForkedPost(LocalPost):
             self._lines.register(worker.line, selectors.EVENT_READ, worker)
 
     def nodes(self) -> list[int]:
-        """Return the ids of all clients' nodes but those at whose answers a worker died."""
+        """Return the ids of the nodes that workers can still answer for."""
         if not any(worker.alive for worker in self._workers):
             return []
         return [node for node in super().nodes() if node - 1 not in self._lost]
@@ -205,12 +207,25 @@ class ForkedPost(LocalPost):
         for worker in self._workers:
             worker.order_next()
 
+    def _mourn(self, worker: _Worker) -> None:
+        """Give up the client at whose answer a worker died; or all it had, where others cannot help."""
+        if self._help:
+            self._lost.add(self._at_work[worker.number])
+        else:
+            own = (
+                number
+                for number in range(self.config.clients)
+                if self._shares.worker_of(number) == worker.number
+            )
+            self._lost.update(own)
+        self._inherit()
+
     def _inherit(self) -> None:
         """Hand the orders of workers that are gone to one that lives."""
         heir = next((worker for worker in self._workers if worker.alive), None)
         for worker in self._workers:
             if not worker.alive:
-                if heir is not None:
+                if heir is not None and self._help:
                     heir.orders.extend(worker.orders)
                 worker.orders.clear()
         if heir is not None:
@@ -224,8 +239,7 @@ class ForkedPost(LocalPost):
                 parcel = worker.next_parcel()
                 if not worker.alive:
                     self._lines.unregister(worker.line)
-                    self._lost.add(self._at_work[worker.number])
-                    self._inherit()
+                    self._mourn(worker)
                 if parcel.ends_order:
                     worker.order_next()
                 for client in parcel.arrived:
@@ -244,8 +258,9 @@ class ForkedPost(LocalPost):
         ours.close()
         for other in self._workers:  # an inherited end would hide the server's end from a sister
             other.line.close()
+        queues = [*self._queues[own:], *self._queues[:own]] if self._help else [self._queues[own]]
         now = partial(self._at_work.__setitem__, own)
-        _serve(Desk(self, theirs, self._shares.block_of, partial(numbers_of, own, self._queues), now))
+        _serve(Desk(self, theirs, self._shares.block_of, partial(numbers_of, queues), now))
 
     def close(self) -> None:
         """End the workers."""

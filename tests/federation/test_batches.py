@@ -15,7 +15,7 @@ from fedanomaly.core.floatgrid import Histogram
 from fedanomaly.core.histograms import Histograms
 from fedanomaly.core.keyed import Turn
 from fedanomaly.detectors._forest_arrays import forest_from_arrays, forest_to_arrays
-from fedanomaly.detectors._forest_join import _MOST_PLACES, joined_forest
+from fedanomaly.detectors._forest_join import _MOST_PLACES, joined_arrays, joined_forest
 from fedanomaly.detectors._trees import Forest
 from fedanomaly.federation import RunConfig
 from fedanomaly.federation import client as verbs
@@ -135,6 +135,7 @@ def test_trees_of_all_clients_are_joined_as_one_by_one(config):
     assert step.name == "grow-trees"
     assert digest(forest_to_arrays(joined)) == digest(forest_to_arrays(apart))
     assert joined.counts.dtype == apart.counts.dtype
+    assert digest(joined_arrays(Batch(parts).columns)) == digest(forest_to_arrays(apart))
     assert joined_forest(Batch([parts[0], {**parts[1], "n_features": np.array(7)}]).columns) is None
     assert joined_forest(Batch(parts * (_MOST_PLACES // max(1, joined.nodes.size) + 1)).columns) is None
 

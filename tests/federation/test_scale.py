@@ -2,6 +2,7 @@
 
 import gc
 import os
+import select
 import weakref
 from dataclasses import replace
 from types import SimpleNamespace
@@ -28,6 +29,7 @@ from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.coordinator import Coordinator
 from fedanomaly.federation.exchange import Exchange
 from fedanomaly.federation.frames import frame, unframe
+from fedanomaly.federation.intake import Question, Unchecked
 from fedanomaly.federation.local_engine import local_engine
 from fedanomaly.federation.local_grid import LocalGrid
 from fedanomaly.federation.local_post import LocalPost
@@ -114,12 +116,12 @@ def test_function_calls_workers_and_messages_give_the_same_bits(way):
         assert witness.events == []
 
 
-def broken(client, how, verb="train"):
+def broken(client, how, verb="train", stateless=True):
     def broken_verb(config, rows, task, request, number):
         return how() if number == client else getattr(verbs, verb)(config, rows, task, request, number)
 
     own = {name: getattr(verbs, name) for name in ("load_partition", "build", "train", "evaluate")}
-    return SimpleNamespace(**{**own, verb: broken_verb})
+    return SimpleNamespace(**{**own, verb: broken_verb}, stateless=stateless)
 
 
 def test_a_client_that_raises_is_the_same_event_everywhere():
@@ -145,6 +147,46 @@ def test_when_a_worker_dies_the_client_it_was_at_is_left_out_and_the_run_goes_on
     assert [event.client for event in witness.events if "offline" in event.what] == ["3"]
     assert len(witness.rounds) == 2
     assert [client for client in witness.rounds[-1].evaluate if client != "all"] == ["0", "1", "2", "4", "5"]
+
+
+def test_clients_whose_state_may_be_in_a_worker_go_with_it():
+    config = replace(CONFIG, min_clients=2)
+    post = ForkedPost(config, broken(3, lambda: os._exit(9), stateless=False), workers=2)
+    its = [str(client) for client in range(6) if post._shares.worker_of(client) == post._shares.worker_of(3)]
+    _, _, witness = federate(config, post)
+    assert 1 < len(its) < 6
+    assert [event.client for event in witness.events if event.what == "its worker process is gone"] == its
+    assert [event.client for event in witness.events if "offline" in event.what] == its
+    assert len(witness.rounds) == 2
+
+
+def test_clients_keep_to_their_worker_unless_their_verbs_are_stateless():
+    def seen(stateless):
+        came, come = os.pipe()
+
+        def train(config, rows, task, request, client):
+            if stateless and client == 0:  # whoever has it waits until somebody else has had the third
+                select.select([came], [], [], 60)
+            if client == 2:
+                os.write(come, b"!")
+            return verbs.train(config, rows, task, request, client) | {"process": np.array([os.getpid()])}
+
+        own = {name: getattr(verbs, name) for name in ("load_partition", "build", "evaluate")}
+        with ForkedPost(CONFIG, SimpleNamespace(train=train, **own, stateless=stateless), workers=2) as post:
+            nodes = {client + 1: client for client in range(6)}
+            state = {"rows": np.full(6, 30)}
+            task = Task("round", 0, 1, tuple(range(6)))
+            kept = Unchecked(Question(CONFIG, task, np.zeros((6, 6), dtype=np.int64), {}))
+            for _ in post.bring(TRAIN, dict.fromkeys(nodes, state), nodes, kept, lambda node: None):
+                pass
+            homes = [post._workers[post._shares.worker_of(client)].process for client in range(6)]
+        return [int(arrays["process"][0]) for _, arrays in kept.answers], homes
+
+    processes, homes = seen(stateless=False)
+    assert processes == homes
+    processes, homes = seen(stateless=True)
+    assert len(set(processes)) == 2
+    assert processes != homes
 
 
 def test_whatever_befalls_the_clients_of_one_worker_each_is_named_once():
