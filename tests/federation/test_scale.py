@@ -100,9 +100,12 @@ class Shuffled(LocalGrid):
         return [replies[i] for i in np.random.default_rng(len(replies)).permutation(len(replies))]
 
 
+@pytest.mark.parametrize("clients", [6, 70])  # blocks of one, and of three
 @pytest.mark.parametrize("way", WAYS)
-def test_function_calls_workers_and_messages_give_the_same_bits(way):
+def test_function_calls_workers_and_messages_give_the_same_bits(way, clients):
     config = WAYS[way]
+    if clients > config.clients:
+        config = replace(config, data="synthetic", rows=3500, clients=clients, partition="iid")
     state, metrics, _ = federate(config, messages(config))
     posts = [
         LocalPost(config),
