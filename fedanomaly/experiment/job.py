@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
@@ -237,8 +237,8 @@ class _Both(Observer):
     def asked(self, server_round: int, phase: str, clients: tuple[int, ...]) -> None:
         self.job.narrator.asked(server_round, phase, clients)
 
-    def answered(self, server_round: int, phase: str, client: int) -> None:
-        self.job.narrator.answered(server_round, phase, client)
+    def answered(self, server_round: int, phase: str, clients: Sequence[int]) -> None:
+        self.job.narrator.answered(server_round, phase, clients)
 
     def event(self, event: Event) -> None:
         self.job.folder.event(event)

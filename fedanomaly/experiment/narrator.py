@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -41,9 +41,10 @@ class Narrator(Observer):
         """Tell that a step began."""
         self.sink({"kind": "asked", "round": server_round, "phase": phase, "clients": list(clients)})
 
-    def answered(self, server_round: int, phase: str, client: int) -> None:
-        """Tell that a client answered."""
-        self.sink({"kind": "answered", "round": server_round, "phase": phase, "client": client})
+    def answered(self, server_round: int, phase: str, clients: Sequence[int]) -> None:
+        """Tell that clients answered."""
+        for client in clients:
+            self.sink({"kind": "answered", "round": server_round, "phase": phase, "client": client})
 
     def event(self, event: Event) -> None:
         """Tell of a failure."""

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from itertools import groupby
 from socket import socket
 from typing import NoReturn
 
 from fedanomaly.core.arrays import Arrays, under_prefix
 from fedanomaly.federation.intake import INTAKES, Account, Intake, Question
-from fedanomaly.federation.local_post import LocalPost
+from fedanomaly.federation.local_post import TICK_SECONDS, LocalPost
 from fedanomaly.federation.parcels import Order, Parcel, receive, send
 from fedanomaly.federation.replies import Gathering, Reply
 
-TICK_SECONDS = 0.05
-"""The server hears so often, at the least, who has answered."""
 NOBODY = -1
 
 
@@ -28,8 +25,8 @@ class Desk:
         Lets clients answer.
     line : socket
         To the server.
-    block_of : callable
-        Returns the number of a client's block.
+    size : int
+        Clients a block.
     next_blocks : callable
         Returns the numbers of the blocks that are left for this worker in an order for all workers.
     now : callable
@@ -40,13 +37,13 @@ class Desk:
         self,
         post: LocalPost,
         line: socket,
-        block_of: Callable[[int], int],
+        size: int,
         next_blocks: Callable[[], Iterable[int]],
         now: Callable[[int], None],
     ) -> None:
         self._post = post
         self._line = line
-        self._block_of = block_of
+        self._size = size
         self._next_blocks = next_blocks
         self._now = now
         self._context: Arrays = {}
@@ -67,7 +64,9 @@ class Desk:
         state = under_prefix(order.context, "state")
         question = Question(self._post.config, order.task, order.context["sizes"], state)
         intake = INTAKES[order.intake](question, passes_on=True)
-        blocks = {number: list(block) for number, block in groupby(order.clients, self._block_of)}
+        blocks: dict[int, list[int]] = {}
+        for client in order.clients:
+            blocks.setdefault(client // self._size, []).append(client)
         each = order.requests if len(order.requests) > 1 else order.requests * len(order.clients)
         requests = dict(zip(order.clients, each, strict=True))
         self._told = self._sent = time.monotonic()

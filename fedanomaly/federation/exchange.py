@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from fedanomaly.core.answers import Answers
 from fedanomaly.core.arrays import Arrays
@@ -69,8 +69,8 @@ class Exchange:
         by_node = {node: requests[client] for node, client in nodes.items()}
         spent: list[Spent] = []
 
-        def arrived(node: int) -> None:
-            self.observer.answered(number, phase, nodes[node])
+        def arrived(came: Sequence[int]) -> None:
+            self.observer.answered(number, phase, [nodes[node] for node in came])
 
         for account in self.post.bring(kind, by_node, nodes, intake, arrived):
             spent.append(Spent(account.clients, account.spent))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ from fedanomaly.federation.protocol import Task
 from fedanomaly.federation.replies import Failure, Replies, Reply, gathered
 from fedanomaly.federation.wire import pack, plain_copies
 
+TICK_SECONDS = 0.05
+"""Whoever watches hears so often, at the least, who has answered."""
 EXACT_UP_TO = 100
 """Most clients for which sizes on the wire are measured by packing, unless one asks for it."""
 
@@ -60,11 +63,17 @@ class LocalPost(Post):
     def _answering(
         self, kind: str, task: Task, requests: Mapping[int, Arrays], arrived: Arrived
     ) -> Iterator[tuple[int, Reply | Failure]]:
+        came: list[int] = []
+        told = time.monotonic()
         for node, request in requests.items():
             reply = self.reply(kind, node - 1, task, request)
             if isinstance(reply, Reply):
-                arrived(node)
+                came.append(node)
+            if time.monotonic() - told > TICK_SECONDS:
+                arrived(came)
+                came, told = [], time.monotonic()
             yield node, reply
+        arrived(came)
 
     def reply(self, kind: str, client: int, task: Task, request: Arrays) -> Reply | Failure:
         """Return a client's reply; whatever it raises is a failure of the client alone."""

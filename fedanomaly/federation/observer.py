@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fedanomaly.core.arrays import Arrays
@@ -109,8 +109,8 @@ class Observer:
     def asked(self, server_round: int, phase: str, clients: tuple[int, ...]) -> None:
         """A step was sent to ``clients``."""
 
-    def answered(self, server_round: int, phase: str, client: int) -> None:
-        """``client`` answered."""
+    def answered(self, server_round: int, phase: str, clients: Sequence[int]) -> None:
+        """``clients`` have answered since the last time."""
 
     def event(self, event: Event) -> None:
         """A client failed, joined late, sent nonsense."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Self
 
 from flwr.app import Message, RecordDict
@@ -17,14 +17,14 @@ from fedanomaly.federation.protocol import INTRODUCE, Declared, Task, bundle_of,
 from fedanomaly.federation.replies import Failure, Replies, Reply, gathered, in_order
 from fedanomaly.federation.wire import MAX_BYTES, pack, unpack
 
-Arrived = Callable[[int], None]
+Arrived = Callable[[Sequence[int]], None]
 Nodes = Mapping[int, int]
 """Partition ids by node, ascending by client."""
 INTRODUCTION_BYTES = 1 << 20
 
 
-def nobody(node: int) -> None:
-    """Tell nobody that a node answered."""
+def nobody(nodes: Sequence[int]) -> None:
+    """Tell nobody that nodes answered."""
 
 
 class Post(ABC):
@@ -50,7 +50,7 @@ class Post(ABC):
         """Send ``requests`` (by node id) and yield what becomes of all, in the order given.
 
         Nodes that are sent the same dictionary should get the same object: it is packed once.
-        ``arrived`` is told of every node that answers, when it does.
+        ``arrived`` is told of every node that answers, soon after it does.
         """
 
     def bring(
@@ -109,7 +109,7 @@ class FlowerPost(Post):
                 continue
             reply = _opened(letter.message, packed[id(requests[node])][1], limit)
             if isinstance(reply, Reply):
-                arrived(node)
+                arrived([node])
             yield node, reply
 
 

@@ -95,13 +95,12 @@ class Roster:
     def drop_lost(self, server_round: int, phase: str) -> None:
         """Take clients whose node went offline out of the roster, by name and once."""
         online = set(self.post.nodes())
-        for client, node in list(self.nodes.items()):
-            if node not in online:
-                del self.nodes[client]
-                event = Event(
-                    server_round, phase, str(client), "its node went offline", "left out until it returns"
-                )
-                self.observer.event(event)
+        for client in [client for client, node in self.nodes.items() if node not in online]:
+            del self.nodes[client]
+            event = Event(
+                server_round, phase, str(client), "its node went offline", "left out until it returns"
+            )
+            self.observer.event(event)
 
     def admit(self, server_round: int) -> list[int]:
         """Let nodes not seen before introduce themselves; return the partition ids that joined."""

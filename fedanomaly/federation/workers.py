@@ -138,7 +138,8 @@ class ForkedPost(LocalPost):
         """Return the ids of the nodes that workers can still answer for."""
         if not any(worker.alive for worker in self._workers):
             return []
-        return [node for node in super().nodes() if node - 1 not in self._lost]
+        lost = {client + 1 for client in self._lost}
+        return [node for node in super().nodes() if node not in lost] if lost else super().nodes()
 
     def ask(
         self, kind: str, task: Task, requests: Mapping[int, Arrays], arrived: Arrived = nobody
@@ -162,24 +163,22 @@ class ForkedPost(LocalPost):
             raise FederationError("the workers of this run have been dismissed")
         question = intake.question
         context = {"sizes": question.sizes, **with_prefix(question.state, "state")}
-        blocks = {number: list(few) for number, few in groupby(nodes.values(), self._shares.block_of)}
-        order = partial(Order, kind, question.task, intake.name, context=context)
-        self._order(order, blocks, requests)
-        arriving, early = self._arriving(arrived), dict[int, Parcel]()
-        expected = deque(nodes.values())
+        clients = list(nodes.values())
+        self._order(partial(Order, kind, question.task, intake.name, context=context), clients, requests)
+        arriving, early, at = self._arriving(arrived), dict[int, Parcel](), 0
         try:
-            while expected:
-                while expected[0] not in early and (parcel := next(arriving, None)) is not None:
+            while at < len(clients):
+                first = clients[at]
+                while first not in early and (parcel := next(arriving, None)) is not None:
                     early[parcel.account.first] = parcel
-                if (parcel := early.pop(expected[0], None)) is None:  # and nothing more comes
-                    yield Account([], NOTHING.values, {expected.popleft(): GONE})
-                    continue
-                account = parcel.account
-                for _ in range(len(account)):
-                    expected.popleft()
-                if account.clients:
-                    intake.add(parcel.held)
-                del parcel
+                if (parcel := early.pop(first, None)) is not None:
+                    account = parcel.account
+                    if account.clients:
+                        intake.add(parcel.held)
+                    del parcel
+                else:  # and nothing more comes
+                    account = Account([], NOTHING.values, {first: GONE})
+                at += len(account)
                 yield account
             for _ in arriving:  # that orders are done
                 pass
@@ -187,22 +186,20 @@ class ForkedPost(LocalPost):
             self.close()
             raise
 
-    def _order(
-        self, order: Callable[..., Order], blocks: Mapping[int, list[int]], requests: Mapping[int, Arrays]
-    ) -> None:
+    def _order(self, order: Callable[..., Order], clients: list[int], requests: Mapping[int, Arrays]) -> None:
         """Let all workers share out the blocks, or each have its own, where requests differ."""
-        one, *others = requests.values()
-        if all(request is one for request in others):
+        owners = self._shares.worker_of_block
+        numbers = np.unique(np.array(clients) // self._shares.size).tolist()
+        if len(set(map(id, requests.values()))) == 1:
             for own, queue in enumerate(self._queues):
-                queue.put(number for number in blocks if self._shares.worker_of_block[number] == own)
-            everyone = [client for block in blocks.values() for client in block]
+                queue.put([number for number in numbers if owners[number] == own])
             for worker in self._workers:
-                worker.orders.append(order(clients=everyone, requests=[one], shared=True))
+                worker.orders.append(order(clients=clients, requests=[requests[clients[0] + 1]], shared=True))
         else:
-            for number, block in blocks.items():
-                each = [requests[client + 1] for client in block]
-                worker = self._workers[self._shares.worker_of_block[number]]
-                worker.orders.append(order(clients=block, requests=each, shared=False))
+            for number, block in groupby(clients, self._shares.block_of):
+                few = list(block)
+                each = [requests[client + 1] for client in few]
+                self._workers[owners[number]].orders.append(order(clients=few, requests=each, shared=False))
         self._inherit()
         for worker in self._workers:
             worker.order_next()
@@ -242,8 +239,8 @@ class ForkedPost(LocalPost):
                     self._mourn(worker)
                 if parcel.ends_order:
                     worker.order_next()
-                for client in parcel.arrived:
-                    arrived(client + 1)
+                if parcel.arrived:
+                    arrived([client + 1 for client in parcel.arrived])
                 if len(parcel.account):
                     yield parcel
 
@@ -260,7 +257,7 @@ class ForkedPost(LocalPost):
             other.line.close()
         queues = [*self._queues[own:], *self._queues[:own]] if self._help else [self._queues[own]]
         now = partial(self._at_work.__setitem__, own)
-        _serve(Desk(self, theirs, self._shares.block_of, partial(numbers_of, queues), now))
+        _serve(Desk(self, theirs, self._shares.size, partial(numbers_of, queues), now))
 
     def close(self) -> None:
         """End the workers."""
