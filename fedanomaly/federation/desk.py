@@ -25,10 +25,8 @@ class Desk:
         Lets clients answer.
     line : socket
         To the server.
-    size : int
-        Clients a block.
-    next_blocks : callable
-        Returns the numbers of the blocks that are left for this worker in an order for all workers.
+    left : callable
+        Returns the numbers of neighbours that are left for this worker in an order for all workers.
     now : callable
         Told which client is about to answer; :data:`NOBODY` at the end.
     """
@@ -37,14 +35,12 @@ class Desk:
         self,
         post: LocalPost,
         line: socket,
-        size: int,
-        next_blocks: Callable[[], Iterable[int]],
+        left: Callable[[], Iterable[int]],
         now: Callable[[int], None],
     ) -> None:
         self._post = post
         self._line = line
-        self._size = size
-        self._next_blocks = next_blocks
+        self._left = left
         self._now = now
         self._context: Arrays = {}
         self._gathering = Gathering()
@@ -64,27 +60,27 @@ class Desk:
         state = under_prefix(order.context, "state")
         question = Question(self._post.config, order.task, order.context["sizes"], state)
         intake = INTAKES[order.intake](question, passes_on=True)
-        blocks: dict[int, list[int]] = {}
+        neighbours: dict[int, list[int]] = {}
         for client in order.clients:
-            blocks.setdefault(client // self._size, []).append(client)
+            neighbours.setdefault(client // order.shared if order.shared else 0, []).append(client)
         each = order.requests if len(order.requests) > 1 else order.requests * len(order.clients)
         requests = dict(zip(order.clients, each, strict=True))
         self._told = self._sent = time.monotonic()
         expected = None
-        for number in self._next_blocks() if order.shared else blocks:
+        for number in self._left() if order.shared else neighbours:
             if number != expected or time.monotonic() - self._sent > TICK_SECONDS:
                 self._send(intake)  # neighbours alone go together
-            self._let_answer(order, blocks[number], requests, intake)
+            self._let_answer(order, neighbours[number], requests, intake)
             expected = number + 1
         self._now(NOBODY)
         self._send(intake, ends_order=True)
 
     def _let_answer(
-        self, order: Order, block: list[int], requests: dict[int, Arrays], intake: Intake
+        self, order: Order, clients: list[int], requests: dict[int, Arrays], intake: Intake
     ) -> None:
-        for client in block:
+        for client in clients:
             overdue = time.monotonic() - self._told > TICK_SECONDS
-            if intake.divisible and (self._gathering.full or overdue):
+            if not intake.whole_blocks and (self._gathering.full or overdue):
                 self._send(intake)
             elif self._gathering.full:
                 self._take(intake)

@@ -110,7 +110,7 @@ class Intake(ABC):
     """
 
     name: ClassVar[str]
-    divisible: ClassVar[bool] = True  # what it holds may be passed on at any time, not only whole blocks
+    whole_blocks: ClassVar[bool] = False  # what it holds can be passed on only when it is of whole blocks
 
     def __init__(self, question: Question, passes_on: bool = False) -> None:
         self.question = question
@@ -162,7 +162,7 @@ class Sums(Intake):
     """Adds answers up: only sums are kept, where they are passed on those of whole blocks of clients."""
 
     name = "sums"
-    divisible = False
+    whole_blocks = True
     tally: Tally
 
     def take(self, answers: Answers) -> dict[int, str]:

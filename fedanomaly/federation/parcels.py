@@ -35,8 +35,8 @@ class Order:
         Partition ids, ascending.
     requests : list of dict of ndarray
         What they are sent: one for all of them, or one each.
-    shared : bool
-        All workers have this order, and whichever is free lets the next block of clients answer.
+    shared : int
+        If not 0, all workers have this order, and whichever is free lets the next so many neighbours answer.
     context : dict of ndarray
         What decides how answers are taken: ``sizes``, ``state/...``.
     """
@@ -46,14 +46,19 @@ class Order:
     intake: str
     clients: list[int]
     requests: list[Arrays]
-    shared: bool
+    shared: int
     context: Arrays
 
     def to_arrays(self, known: Arrays) -> Arrays:
         """Return the form that travels to a worker whose last order came with the context ``known``."""
         same = [name for name, array in self.context.items() if known.get(name) is array]
-        facts = [self.kind, self.task.facts(), self.intake, len(self.requests), self.shared, same]
-        arrays: Arrays = {"facts": text(facts), "clients": np.array(self.clients, dtype=np.int64)}
+        task = self.task
+        step = (task.phase, task.index, task.server_round)
+        arrays: Arrays = {
+            "facts": text([self.kind, step, self.intake, len(self.requests), self.shared, same]),
+            "participants": np.array(task.participants, dtype=np.int64),
+            "clients": np.array(self.clients, dtype=np.int64),
+        }
         for number, request in enumerate(self.requests):
             arrays |= with_prefix(request, f"request{number}")
         news = {name: array for name, array in self.context.items() if name not in same}
@@ -62,12 +67,13 @@ class Order:
     @classmethod
     def from_arrays(cls, arrays: Arrays, known: Arrays) -> Order:
         """Read the form that travels; ``known`` is the context of the last order."""
-        kind, task, intake, n_requests, shared, same = plain(arrays["facts"])
+        kind, (phase, index, server_round), intake, n_requests, shared, same = plain(arrays["facts"])
+        task = Task(phase, index, server_round, tuple(arrays["participants"].tolist()))
         requests = [under_prefix(arrays, f"request{number}") for number in range(n_requests)]
         context = {name: known[name] for name in same}
         for name, array in under_prefix(arrays, "context").items():
             context[name] = array.copy()  # or the whole order would stay in memory with it
-        return cls(kind, Task.from_facts(task), intake, arrays["clients"].tolist(), requests, shared, context)
+        return cls(kind, task, intake, arrays["clients"].tolist(), requests, shared, context)
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,6 +48,8 @@ from fedanomaly.privacy.sums import block_size
 PIPE_BYTES = 1 << 20
 ROWS_A_CALL = 200
 """What a client costs besides its rows, in rows: clients are shared out evenly by rows and number."""
+PIECES_A_BLOCK = 4
+"""Neighbours whose answers are not summed are shared out in smaller lots: workers end together."""
 GONE = "its worker process is gone"
 
 
@@ -123,6 +125,7 @@ class ForkedPost(LocalPost):
         super().__init__(config, work, exact_bytes)
         held = layout(config)  # read before the fork: shared
         self._shares = Shares([len(part) for part in held.indices], workers)
+        self._few = -(-self._shares.size // PIECES_A_BLOCK)
         self._help = work is verbs or getattr(work, "stateless", False)
         self._lost: set[int] = set()
         self._at_work = memoryview(mmap.mmap(-1, 8 * workers)).cast("q")  # by worker: the client that answers
@@ -164,7 +167,8 @@ class ForkedPost(LocalPost):
         question = intake.question
         context = {"sizes": question.sizes, **with_prefix(question.state, "state")}
         clients = list(nodes.values())
-        self._order(partial(Order, kind, question.task, intake.name, context=context), clients, requests)
+        order = partial(Order, kind, question.task, intake.name, context=context)
+        self._order(order, clients, requests, self._shares.size if intake.whole_blocks else self._few)
         arriving, early, at = self._arriving(arrived), dict[int, Parcel](), 0
         try:
             while at < len(clients):
@@ -186,20 +190,28 @@ class ForkedPost(LocalPost):
             self.close()
             raise
 
-    def _order(self, order: Callable[..., Order], clients: list[int], requests: Mapping[int, Arrays]) -> None:
-        """Let all workers share out the blocks, or each have its own, where requests differ."""
-        owners = self._shares.worker_of_block
-        numbers = np.unique(np.array(clients) // self._shares.size).tolist()
+    def _order(
+        self, order: Callable[..., Order], clients: list[int], requests: Mapping[int, Arrays], few: int
+    ) -> None:
+        """Let all workers share out the clients, a few neighbours at a time, or each have its own blocks.
+
+        The latter where requests differ: nobody is sent what others may answer.
+        """
+        worker_of = self._shares.worker_of
         if len(set(map(id, requests.values()))) == 1:
+            numbers = np.unique(np.array(clients) // few).tolist()
             for own, queue in enumerate(self._queues):
-                queue.put([number for number in numbers if owners[number] == own])
+                queue.put([number for number in numbers if worker_of(number * few) == own])
+            request = requests[clients[0] + 1]
             for worker in self._workers:
-                worker.orders.append(order(clients=clients, requests=[requests[clients[0] + 1]], shared=True))
+                worker.orders.append(order(clients=clients, requests=[request], shared=few))
         else:
-            for number, block in groupby(clients, self._shares.block_of):
-                few = list(block)
-                each = [requests[client + 1] for client in few]
-                self._workers[owners[number]].orders.append(order(clients=few, requests=each, shared=False))
+            for _, neighbours in groupby(clients, self._shares.block_of):
+                block = list(neighbours)
+                each = [requests[client + 1] for client in block]
+                self._workers[worker_of(block[0])].orders.append(
+                    order(clients=block, requests=each, shared=0)
+                )
         self._inherit()
         for worker in self._workers:
             worker.order_next()
@@ -257,7 +269,7 @@ class ForkedPost(LocalPost):
             other.line.close()
         queues = [*self._queues[own:], *self._queues[:own]] if self._help else [self._queues[own]]
         now = partial(self._at_work.__setitem__, own)
-        _serve(Desk(self, theirs, self._shares.size, partial(numbers_of, queues), now))
+        _serve(Desk(self, theirs, partial(numbers_of, queues), now))
 
     def close(self) -> None:
         """End the workers."""

@@ -133,7 +133,7 @@ def test_a_worker_is_told_what_is_new_to_it():
     known = {"sizes": np.ones((2, 6)), "state/a": np.arange(3), "state/gone": np.ones(1)}
     context = {"sizes": known["sizes"], "state/a": np.arange(4), "state/new": np.array(2.5)}
     task = Task(ROUND, 0, 1, (0, 1))
-    order = Order(TRAIN, task, "kept", [0, 1], [{"r": np.ones(3)}], True, context)
+    order = Order(TRAIN, task, "kept", [0, 1], [{"r": np.ones(3)}], 4, context)
     sent = order.to_arrays(known)
     assert "context/sizes" not in sent
     back = Order.from_arrays(travelled(sent), known)
@@ -144,7 +144,7 @@ def test_a_worker_is_told_what_is_new_to_it():
         task,
         "kept",
         [0, 1],
-        True,
+        4,
     )
     assert digest(back.requests[0]) == digest(order.requests[0])
 
