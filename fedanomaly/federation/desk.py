@@ -8,9 +8,10 @@ from socket import socket
 from typing import NoReturn
 
 from fedanomaly.core.arrays import Arrays, under_prefix
-from fedanomaly.federation.intake import INTAKES, Account, Intake, Question
+from fedanomaly.federation.intake import INTAKES, Intake
 from fedanomaly.federation.local_post import TICK_SECONDS, LocalPost
 from fedanomaly.federation.parcels import Order, Parcel, receive, send
+from fedanomaly.federation.question import Account, Question
 from fedanomaly.federation.replies import Gathering, Reply
 
 NOBODY = -1

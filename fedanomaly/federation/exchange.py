@@ -9,10 +9,11 @@ from fedanomaly.core.arrays import Arrays
 from fedanomaly.core.errors import FederationError
 from fedanomaly.federation.combine import Tally
 from fedanomaly.federation.config import RunConfig
-from fedanomaly.federation.intake import Intake, Kept, Question, Scored, Sums
+from fedanomaly.federation.intake import Intake, Kept, Scored, Sums
 from fedanomaly.federation.observer import Event, Observer
 from fedanomaly.federation.post import Post
 from fedanomaly.federation.protocol import EVALUATE, TRAIN, Task
+from fedanomaly.federation.question import Question
 from fedanomaly.federation.roster import Roster
 from fedanomaly.federation.scores import ScoreBatch
 from fedanomaly.federation.spent import Spent

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from fedanomaly.core.arrays import Arrays, under_prefix, with_prefix
 from fedanomaly.federation.frames import frame, unframe
-from fedanomaly.federation.intake import Account
 from fedanomaly.federation.protocol import Task
+from fedanomaly.federation.question import Account
 
 _LENGTH = struct.Struct("<Q")
 

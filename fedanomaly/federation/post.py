@@ -11,9 +11,10 @@ from flwr.serverapp import Grid
 
 from fedanomaly.core.arrays import Arrays, nbytes
 from fedanomaly.core.errors import InvalidArrays
-from fedanomaly.federation.intake import Account, Intake
+from fedanomaly.federation.intake import Intake
 from fedanomaly.federation.mailbox import Mailbox
 from fedanomaly.federation.protocol import INTRODUCE, Declared, Task, bundle_of, content_of
+from fedanomaly.federation.question import Account
 from fedanomaly.federation.replies import Failure, Replies, Reply, gathered, in_order
 from fedanomaly.federation.wire import MAX_BYTES, pack, unpack
 

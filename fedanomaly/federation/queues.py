@@ -1,4 +1,4 @@
-"""Blocks of clients that wait for a worker: each has a queue, and helps the others when its own is empty."""
+"""Who does what: each worker has neighbouring clients, and helps the others when its own queue is empty."""
 
 from __future__ import annotations
 
@@ -7,7 +7,48 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
+import numpy as np
+
+from fedanomaly.privacy.sums import block_size
+
+ROWS_A_CALL = 200
+"""What a client costs besides its rows, in rows: clients are shared out evenly by rows and number."""
 _NUMBER = struct.Struct("<Q")
+
+
+class Shares:
+    """Which worker has which clients: neighbours, in blocks that are summed together.
+
+    All workers have as much to do, up to a block.
+
+    Parameters
+    ----------
+    rows : list of int
+        Rows of each client.
+    workers : int
+        Among so many the clients are shared out.
+
+    Attributes
+    ----------
+    size : int
+        Clients a block.
+    worker_of_block : list of int
+        Number of each block's worker.
+    """
+
+    def __init__(self, rows: list[int], workers: int) -> None:
+        self.size = block_size(len(rows))
+        work = np.add.reduceat(np.array(rows) + ROWS_A_CALL, np.arange(0, len(rows), self.size))
+        middle = np.cumsum(work) - work / 2
+        self.worker_of_block: list[int] = (middle * workers // work.sum()).astype(int).tolist()
+
+    def block_of(self, client: int) -> int:
+        """Return the number of the client's block."""
+        return client // self.size
+
+    def worker_of(self, client: int) -> int:
+        """Return the number of the client's worker."""
+        return self.worker_of_block[self.block_of(client)]
 
 
 class Queue:

@@ -11,87 +11,36 @@ answering is not asked again.
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import mmap
 import os
 import selectors
-import signal
-import socket
-import traceback
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped, unused-ignore]
 
 from fedanomaly.core.arrays import Arrays, with_prefix
 from fedanomaly.core.errors import FederationError, UserError
 from fedanomaly.federation import client as verbs
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.desk import Desk
-from fedanomaly.federation.intake import Account, Intake, Question, Unchecked
+from fedanomaly.federation.intake import Intake, Unchecked
 from fedanomaly.federation.layout import layout
 from fedanomaly.federation.local_post import LocalPost
-from fedanomaly.federation.parcels import Order, Parcel, receive, send
+from fedanomaly.federation.parcels import Order, Parcel
 from fedanomaly.federation.post import Arrived, Nodes, nobody
 from fedanomaly.federation.protocol import Task
-from fedanomaly.federation.queues import Queue, numbers_of
+from fedanomaly.federation.question import Account, Question
+from fedanomaly.federation.queues import Queue, Shares, numbers_of
 from fedanomaly.federation.replies import Replies
 from fedanomaly.federation.spent import NOTHING
-from fedanomaly.privacy.sums import block_size
+from fedanomaly.federation.worker_process import Worker
 
-PIPE_BYTES = 1 << 20
-ROWS_A_CALL = 200
-"""What a client costs besides its rows, in rows: clients are shared out evenly by rows and number."""
 PIECES_A_BLOCK = 4
 """Neighbours whose answers are not summed are shared out in smaller lots: workers end together."""
 GONE = "its worker process is gone"
-
-
-@dataclass(eq=False)
-class _Worker:
-    """The server's end of one worker: at most one order is out, and all its parcels are read before the next.
-
-    So neither side ever waits for the other to read what it writes.
-    """
-
-    number: int
-    process: int
-    line: socket.socket
-    alive: bool = True
-    busy: bool = False
-    orders: deque[Order] = field(default_factory=deque)
-    known: Arrays = field(default_factory=dict)
-
-    def order_next(self) -> None:
-        """Send the next order, if the last one is done."""
-        if self.busy or not self.orders or not self.alive:
-            return
-        order = self.orders.popleft()
-        self.busy = True
-        with contextlib.suppress(OSError):  # then nothing will come back
-            send(self.line, order.to_arrays(self.known))
-        self.known = order.context
-
-    def next_parcel(self) -> Parcel:
-        """Return the next parcel, waiting for it; from a worker that is gone, that it ends its order."""
-        try:
-            parcel = Parcel.from_arrays(receive(self.line))
-        except (EOFError, OSError):
-            self.alive, parcel = False, Parcel(ends_order=True)
-        self.busy = not parcel.ends_order
-        return parcel
-
-    def end(self) -> None:
-        """Kill the worker: nothing of its own is worth saving."""
-        self.line.close()
-        os.kill(self.process, signal.SIGKILL)
-        os.waitpid(self.process, 0)
 
 
 class ForkedPost(LocalPost):
@@ -130,7 +79,7 @@ class ForkedPost(LocalPost):
         self._lost: set[int] = set()
         self._at_work = memoryview(mmap.mmap(-1, 8 * workers)).cast("q")  # by worker: the client that answers
         self._queues = [Queue() for _ in range(workers)]
-        self._workers: list[_Worker] = []
+        self._workers: list[Worker] = []
         for own in range(workers):
             self._workers.append(self._fork(own))
         self._lines = selectors.DefaultSelector()
@@ -216,7 +165,7 @@ class ForkedPost(LocalPost):
         for worker in self._workers:
             worker.order_next()
 
-    def _mourn(self, worker: _Worker) -> None:
+    def _mourn(self, worker: Worker) -> None:
         """Give up the client at whose answer a worker died; or all it had, where others cannot help."""
         if self._help:
             self._lost.add(self._at_work[worker.number])
@@ -244,7 +193,7 @@ class ForkedPost(LocalPost):
         """Yield parcels as they come, until no worker is busy."""
         while any(worker.busy for worker in self._workers):
             for key, _ in self._lines.select():
-                worker: _Worker = key.data
+                worker: Worker = key.data
                 parcel = worker.next_parcel()
                 if not worker.alive:
                     self._lines.unregister(worker.line)
@@ -256,20 +205,10 @@ class ForkedPost(LocalPost):
                 if len(parcel.account):
                     yield parcel
 
-    def _fork(self, own: int) -> _Worker:
-        ours, theirs = socket.socketpair()
-        for end in (ours, theirs):
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, PIPE_BYTES)
-        process = os.fork()
-        if process:
-            theirs.close()
-            return _Worker(own, process, ours)
-        ours.close()
-        for other in self._workers:  # an inherited end would hide the server's end from a sister
-            other.line.close()
+    def _fork(self, own: int) -> Worker:
         queues = [*self._queues[own:], *self._queues[:own]] if self._help else [self._queues[own]]
-        now = partial(self._at_work.__setitem__, own)
-        _serve(Desk(self, theirs, partial(numbers_of, queues), now))
+        left, now = partial(numbers_of, queues), partial(self._at_work.__setitem__, own)
+        return Worker.forked(own, lambda line: Desk(self, line, left, now).serve(), self._workers)
 
     def close(self) -> None:
         """End the workers."""
@@ -279,51 +218,3 @@ class ForkedPost(LocalPost):
         for queue in self._queues:
             queue.close()
         self._workers, self._queues = [], []
-
-
-class Shares:
-    """Which worker has which clients: neighbours, in blocks that are summed together.
-
-    All workers have as much to do, up to a block.
-
-    Parameters
-    ----------
-    rows : list of int
-        Rows of each client.
-    workers : int
-        Among so many the clients are shared out.
-
-    Attributes
-    ----------
-    size : int
-        Clients a block.
-    worker_of_block : list of int
-        Number of each block's worker.
-    """
-
-    def __init__(self, rows: list[int], workers: int) -> None:
-        self.size = block_size(len(rows))
-        work = np.add.reduceat(np.array(rows) + ROWS_A_CALL, np.arange(0, len(rows), self.size))
-        middle = np.cumsum(work) - work / 2
-        self.worker_of_block: list[int] = (middle * workers // work.sum()).astype(int).tolist()
-
-    def block_of(self, client: int) -> int:
-        """Return the number of the client's block."""
-        return client // self.size
-
-    def worker_of(self, client: int) -> int:
-        """Return the number of the client's worker."""
-        return self.worker_of_block[self.block_of(client)]
-
-
-def _serve(desk: Desk) -> NoReturn:
-    """Answer orders until the server is gone; never return into what the fork copied."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the server ends its workers
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    gc.freeze()  # a collection here would copy every page it looks at
-    try:
-        with threadpool_limits(limits=1), contextlib.suppress(EOFError, OSError):
-            desk.serve()
-    except BaseException:
-        traceback.print_exc()
-    os._exit(0)

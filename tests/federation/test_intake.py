@@ -14,9 +14,10 @@ from fedanomaly.federation import RunConfig
 from fedanomaly.federation import client as verbs
 from fedanomaly.federation.combine import combine
 from fedanomaly.federation.frames import frame, unframe
-from fedanomaly.federation.intake import Account, Kept, Question, Scored, Sums, Unchecked
+from fedanomaly.federation.intake import Kept, Scored, Sums, Unchecked
 from fedanomaly.federation.parcels import Order, Parcel
 from fedanomaly.federation.protocol import ROUND, SCALING, SETUP, TRAIN, Task
+from fedanomaly.federation.question import Account, Question
 from fedanomaly.federation.replies import Replies
 from fedanomaly.federation.scoring import info_of, judged
 from fedanomaly.privacy.sums import block_size

@@ -29,16 +29,18 @@ from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.coordinator import Coordinator
 from fedanomaly.federation.exchange import Exchange
 from fedanomaly.federation.frames import frame, unframe
-from fedanomaly.federation.intake import Question, Unchecked
+from fedanomaly.federation.intake import Unchecked
 from fedanomaly.federation.local_engine import local_engine
 from fedanomaly.federation.local_grid import LocalGrid
 from fedanomaly.federation.local_post import LocalPost
 from fedanomaly.federation.observer import Observer
 from fedanomaly.federation.post import FlowerPost, Post
 from fedanomaly.federation.protocol import TRAIN, Declared, Task
+from fedanomaly.federation.question import Question
+from fedanomaly.federation.queues import Shares
 from fedanomaly.federation.replies import BATCH_BYTES, Reply, gathered
 from fedanomaly.federation.shelf import Shelf
-from fedanomaly.federation.workers import ForkedPost, Shares
+from fedanomaly.federation.workers import ForkedPost
 from fedanomaly.privacy.sums import secure_sum
 
 CONFIG = RunConfig(
