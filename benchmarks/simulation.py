@@ -42,6 +42,7 @@ from fedanomaly.federation.local_engine import local_engine
 from fedanomaly.federation.observer import ClientInfo, Observer, RoundRecord
 from fedanomaly.federation.plan import scaling_of
 from fedanomaly.federation.protocol import ROUND, SCALING, SETUP, Task
+from fedanomaly.privacy.sums import add_in_place
 
 ROWS = 50
 Row = tuple[str, float, str, float]
@@ -135,11 +136,7 @@ def added_up(answers: Iterable[Arrays]) -> Arrays:
     """Return the sum of named arrays."""
     total: Arrays = {}
     for answer in answers:
-        if not total:
-            total = {name: np.array(array) for name, array in answer.items()}
-            continue
-        for name, array in answer.items():
-            np.add(total[name], array, out=total[name])
+        add_in_place(total, answer)
     return total
 
 

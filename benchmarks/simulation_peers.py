@@ -140,7 +140,7 @@ def pfl(config: RunConfig) -> tuple[float, float]:
             part = rows[client]
             if job.step is None:
                 scores = verbs.evaluate(config, part, model.detector, model.request, client)
-                frauds = float(scores["bins"][3])
+                frauds = float(scores["counts"][scores["bins"][:3].sum() :].sum())
                 return None, Metrics([("frauds", Weighted.from_unweighted(frauds))])
             answer = verbs.train(config, part, job.task, model.request, client)
             weight = float(len(part.train)) if isinstance(job.step, WeightsStep) else 1.0

@@ -69,7 +69,8 @@ class Desk:
         self._told = self._sent = time.monotonic()
         expected = None
         for number in self._left() if order.shared else neighbours:
-            if number != expected or time.monotonic() - self._sent > TICK_SECONDS:
+            large = self._gathering.full or self._accounts  # some were taken, as they were too many to wait
+            if number != expected or large or time.monotonic() - self._sent > TICK_SECONDS:
                 self._send(intake)  # neighbours alone go together
             self._let_answer(order, neighbours[number], requests, intake)
             expected = number + 1

@@ -43,7 +43,7 @@ class SecureSum:
     def add(self, client: int, answer: Arrays) -> None:
         """Add one client's answer, which is not modified; clients come in ascending order."""
         self._enter(client // self._size)
-        _add(self._sum, answer)
+        add_in_place(self._sum, answer)
 
     def add_all(self, clients: Sequence[int], stacks: Arrays) -> None:
         """Add many answers, each array with one axis more in front: the same bits as one after the other."""
@@ -59,14 +59,14 @@ class SecureSum:
         """Add the sums of the next blocks that have any answers, as :class:`BlockSums` gives them."""
         self._enter(-1)
         for number in range(len(next(iter(stacks.values())))):
-            _add(self._before, {name: stack[number] for name, stack in stacks.items()})
+            add_in_place(self._before, {name: stack[number] for name, stack in stacks.items()})
 
     @property
     def total(self) -> Arrays:
         """The sum so far; empty before the first answer."""
         total = {name: array.copy() for name, array in self._before.items()}
         if self._sum:
-            _add(total, self._sum)
+            add_in_place(total, self._sum)
         return total
 
     def _enter(self, block: int) -> None:
@@ -76,7 +76,7 @@ class SecureSum:
             self._block, self._sum = block, {}
 
     def _leave(self, total: Arrays) -> None:
-        _add(self._before, total)
+        add_in_place(self._before, total)
 
     def _blocks(self, clients: Sequence[int]) -> Iterator[tuple[int, slice]]:
         blocks = np.asarray(clients) // self._size
@@ -103,7 +103,8 @@ class BlockSums(SecureSum):
         self._blocks_before.append(total)
 
 
-def _add(total: Arrays, answer: Arrays) -> None:
+def add_in_place(total: Arrays, answer: Arrays) -> None:
+    """Add an answer to ``total``, which is empty before the first one."""
     if not total:
         total |= {name: np.array(array) for name, array in answer.items()}
         return
