@@ -7,9 +7,8 @@ Williams and Seeger (2001), turned by a rotation, with every eigenvalue of ``K``
 (the eigenvalue floor; ``K`` has ones on its diagonal). Inner products are those of the Gaussian
 kernel projected on the landmarks, and ``||phi(x)|| <= 1``.
 
-Cholesky's factor instead of the symmetric root, and NumPy's element-wise loops instead of a linear
-algebra library, because the same bits must come out on server and clients whatever number of threads
-each runs with. At ~100 landmarks this takes a few milliseconds.
+Cholesky's factor instead of the symmetric root, and loops of our own instead of a linear algebra library,
+because the same bits must come out on server and clients whatever number of threads each runs with.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedanomaly.core.arrays import Array, Arrays
+from fedanomaly.detectors._rbf import kernel_values
 
 Floats = npt.NDArray[np.float64]
 
@@ -67,10 +67,7 @@ def draw_landmarks(mean: Floats, covariance: Floats, n: int, generator: np.rando
 
 def landmark_root(landmarks: Floats, gamma: float) -> Floats:
     """Return Cholesky's factor ``L`` of the landmarks' kernel matrix with its eigenvalues lifted."""
-    squared = np.zeros((len(landmarks), len(landmarks)))
-    for column in landmarks.T:
-        squared += np.subtract.outer(column, column) ** 2
-    return cholesky(np.exp(-gamma * squared) + RIDGE * np.eye(len(landmarks)), RIDGE)
+    return cholesky(kernel_values(landmarks, landmarks, gamma) + RIDGE * np.eye(len(landmarks)), RIDGE)
 
 
 def cholesky(matrix: Floats, floor: float) -> Floats:
@@ -78,28 +75,27 @@ def cholesky(matrix: Floats, floor: float) -> Floats:
 
     With a floor > 0 it never fails: rounding in a semi-definite matrix cannot stop a federation.
     """
-    rest, root = np.array(matrix, dtype=np.float64), np.zeros_like(matrix, dtype=np.float64)
-    for j in range(len(rest)):
-        pivot = np.sqrt(max(rest[j, j], floor))
-        root[j, j] = pivot
-        root[j + 1 :, j] = rest[j + 1 :, j] / pivot
-        rest[j + 1 :, j + 1 :] -= np.multiply.outer(root[j + 1 :, j], root[j + 1 :, j])
+    from fedanomaly.detectors import _triangular
+
+    root = np.zeros(matrix.shape)
+    _triangular.factorise(np.array(matrix, dtype=np.float64, order="C"), floor, root)
     return root
 
 
 def solve_lower(root: Floats, b: Floats) -> Floats:
-    """Return ``L^-1 b`` for shape (n,) or (n, rows): from kernel values (or their mean) to features."""
+    """Return ``L^-1 b`` for shape (n,) or (n, columns): from kernel values (or their mean) to features."""
+    from fedanomaly.detectors import _triangular
+
     x = np.array(b, dtype=np.float64, order="C")
-    for j in range(len(x)):
-        x[j] /= root[j, j]
-        x[j + 1 :] -= np.multiply.outer(root[j + 1 :, j], x[j])
+    solve = _triangular.solve_lower_one if x.ndim == 1 else _triangular.solve_lower
+    solve(root, x)
     return x
 
 
 def solve_upper(root: Floats, b: Floats) -> Floats:
-    """Return ``L^-T b``: from weights on features to coefficients on kernel values."""
+    """Return ``L^-T b``, shape (n,): from weights on features to coefficients on kernel values."""
+    from fedanomaly.detectors import _triangular
+
     x = np.array(b, dtype=np.float64)
-    for j in range(len(x) - 1, -1, -1):
-        x[j] /= root[j, j]
-        x[:j] -= root[j, :j] * x[j]
+    _triangular.solve_upper_one(root, x)
     return x

@@ -173,6 +173,22 @@ def test_triangular_solutions() -> None:
     np.testing.assert_allclose(factor.T @ nystroem.solve_upper(factor, b), b, atol=1e-12)
 
 
+def test_columns_are_solved_each_by_itself_to_the_same_bits() -> None:
+    X = table(60, 3)
+    root = nystroem.landmark_root(X, 0.3)
+    columns = nystroem.solve_lower(root, X)
+    for column, b in zip(columns.T, X.T, strict=True):
+        assert np.array_equal(column, nystroem.solve_lower(root, b))
+
+
+def test_what_is_factorised_or_solved_is_not_changed() -> None:
+    matrix, b = np.diag([4.0, 9.0, 1e-12]), np.array([2.0, 3.0, 1.0])
+    matrix.flags.writeable = b.flags.writeable = False
+    root = nystroem.cholesky(matrix, 1.0)
+    assert np.array_equal(root, np.diag([2.0, 3.0, 1.0]))
+    assert np.array_equal(nystroem.solve_lower(root, b), nystroem.solve_upper(root, b))
+
+
 def test_features_have_the_kernels_inner_products_and_norms_of_at_most_one() -> None:
     X = table(200, 2)
     mean, covariance = nystroem.mean_and_covariance(nystroem.moments(X))
