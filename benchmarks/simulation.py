@@ -9,6 +9,10 @@ several turns. A client-round is what one client does in one round: the steps of
 loop calls the verbs and adds the answers up, and nothing else: it checks no answer, keeps no metrics a
 client, and cannot lose a client. One process is compared in CPU seconds, several in seconds.
 
+Processes are warm: rows in memory, kernels compiled, and the same rounds run once before by the same
+processes. A process that was just forked copies every page it writes to for the first time; the rows
+``just forked`` are two workers' first rounds.
+
 Ray and pfl-research (``pip install -r benchmarks/requirements-peers.txt``) are left out, by name, where
 they are not installed, and by ``--peer-clients 0``. ``--memory N`` forks a process that runs N clients and
 prints its peak memory.
@@ -83,12 +87,13 @@ class Clock(Observer):
         self.cpu_seconds = time.process_time() - self.cpu
 
 
-def engine(config: RunConfig, workers: int = 1) -> tuple[float, float, str]:
-    """Return seconds, CPU seconds of this process and the digest of the state, for one run."""
-    clock = Clock()
+def engine(config: RunConfig, workers: int = 1, runs: int = 2) -> tuple[float, float, str]:
+    """Return seconds, CPU seconds of this process and the digest of the state, of the last of some runs."""
     with local_engine(config, workers=workers) as post:
-        coordinator = Coordinator(config, post, clock)
-        coordinator.run()
+        for _ in range(runs):
+            clock = Clock()
+            coordinator = Coordinator(config, post, clock)
+            coordinator.run()
     return clock.seconds, clock.cpu_seconds, digest(coordinator.state)
 
 
@@ -147,10 +152,14 @@ def twice(config: RunConfig) -> tuple[float, float]:
     children = []
     for _ in range(2):
         if not (child := os.fork()):
+            bare(config)
+            os.write(write, bytes(8))
             os.read(go, 1)
             os.write(write, struct.pack("d", bare(config)[0]))
             os._exit(0)
         children.append(child)
+    for _ in children:
+        os.read(read, 8)
     os.write(begin, bytes(2))
     for child in children:
         os.waitpid(child, 0)
@@ -179,11 +188,12 @@ def measure(
         _, _, together = engine(config, workers=2)
         if alone != together:
             raise SystemExit(f"{name}: two workers give another result than one")
-        (loop, loop_cpu), (one, one_cpu), (two, _), (pair, _) = turns(
+        (loop, loop_cpu), (one, one_cpu), (two, _), (forked, _), (pair, _) = turns(
             [
                 lambda c=config: bare(c),
                 lambda c=config: engine(c),
                 lambda c=config: engine(c, workers=2),
+                lambda c=config: engine(c, workers=2, runs=1),
                 lambda c=config: twice(c),
             ],
             repeats,
@@ -192,6 +202,7 @@ def measure(
         rows.append((f"{name}: one process (CPU)", one_cpu / each, "bare loop", loop_cpu / each))
         rows.append((f"{name}: one process", one / each, "bare loop", loop / each))
         rows.append((f"{name}: two workers", two / each, "one process", one / each))
+        rows.append((f"{name}: two workers, just forked", forked / each, "one process", one / each))
         rows.append((f"{name}: two bare loops at once", pair / each, "one bare loop", loop / each))
     for name, config in workloads(peer_clients, client_rows).items() if peer_clients else ():
         rows += against_peers(name, config, peer_clients * config.rounds)

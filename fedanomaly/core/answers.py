@@ -50,6 +50,11 @@ class Column(NamedTuple):
         bounds = zip((stops - self.lengths).tolist(), stops.tolist(), strict=True)
         return [self.values[start:stop] for start, stop in bounds]
 
+    def scaled(self, factors: npt.NDArray[np.float64]) -> Column:
+        """Return every array times its factor; factors have shape (n_answers,)."""
+        by = factors if self.lengths is None else np.repeat(factors, self.lengths)
+        return Column(self.values * by.reshape(-1, *[1] * (self.values.ndim - 1)), self.lengths)
+
 
 Columns = dict[str, Column]
 _VALUES, _LENGTHS = "values/", "lengths/"
@@ -228,6 +233,15 @@ class Answers(Sequence[Answer]):
         kept = [at for at, client in enumerate(self.clients) if client not in clients]
         each = self.batch.each
         return Answers([self.clients[at] for at in kept], self.turn, Batch([each[at] for at in kept]))
+
+    def scaled(self, factors: npt.NDArray[np.float64]) -> Answers:
+        """Return every answer times its factor; factors have shape (n_answers,)."""
+        if (columns := self.columns) is not None:
+            batch = Batch(columns={name: column.scaled(factors) for name, column in columns.items()})
+        else:
+            pairs = zip(self.batch.each, factors.tolist(), strict=True)
+            batch = Batch([{name: array * by for name, array in answer.items()} for answer, by in pairs])
+        return Answers(self.clients, self.turn, batch)
 
     def __len__(self) -> int:
         return len(self.clients)

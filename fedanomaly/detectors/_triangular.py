@@ -34,9 +34,9 @@ def factorise(rest: Array, floor: float, root: Array) -> None:
         for i in range(j + 1, n):
             column[i] = root[i, j] = rest[i, j] / pivot
         for i in range(j + 1, n):
-            factor, row = column[i], rest[i]
-            for k in range(j + 1, i + 1):
-                row[k] -= factor * column[k]
+            factor, row, above = column[i], rest[i, j + 1 : i + 1], column[j + 1 : i + 1]
+            for k in range(len(row)):
+                row[k] -= factor * above[k]
 
 
 @_compiled

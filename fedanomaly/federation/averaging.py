@@ -17,7 +17,7 @@ from fedanomaly.federation.exchange import Exchange
 from fedanomaly.federation.mailbox import ChosenNodes
 from fedanomaly.federation.protocol import TRAIN, Task
 from fedanomaly.federation.spent import Spent
-from fedanomaly.federation.strategies import WeightsStrategy
+from fedanomaly.federation.strategies import WeightsStrategy, averages
 
 
 @contextmanager
@@ -65,12 +65,14 @@ def average_weights(
     told = planned[0].content.config_records["config"]  # FedProx tells clients its proximal term here
     extra = {"proximal_mu": np.asarray(told["proximal-mu"])} if "proximal-mu" in told else {}
     common = {**request, **weights, **extra}
-    answers, spent = exchange.answers(task, dict.fromkeys(task.participants, common), state)
-    rows = dict(zip(spent.clients, spent.values[:, 0].astype(int).tolist(), strict=True))
-    replies = [
-        _for_strategy(exchange.roster.nodes[turn.client], arrays, rows[turn.client])
-        for turn, arrays in answers
-    ]
+    requests = dict.fromkeys(task.participants, common)
+    if averages(strategy):
+        weighed, spent = exchange.means(task, requests, state)
+    else:
+        answers, spent = exchange.answers(task, requests, state)
+        rows = spent.values[:, 0].astype(int).tolist()
+        weighed = [(turn.client, arrays, n) for (turn, arrays), n in zip(answers, rows, strict=True)]
+    replies = [_for_strategy(exchange.roster.nodes[client], arrays, n) for client, arrays, n in weighed]
     with _quiet():
         averaged, _ = strategy.aggregate_train(task.server_round, replies)
     if averaged is None:

@@ -81,8 +81,8 @@ class Tally:
         form = frozenset((name, array.shape, array.dtype) for name, array in arrays.items())
         return self._sums.setdefault(form, (self._new(), []))
 
-    def result(self) -> tuple[Arrays, list[int]]:
+    def result(self) -> tuple[SecureSum, list[int]]:
         """Return the sum of the most frequent form and the clients, ascending, who sent another one."""
         common = max(self._sums, key=lambda form: len(self._sums[form][1]))
         others = [client for form, (_, who) in self._sums.items() if form != common for client in who]
-        return self._sums[common][0].total, sorted(others)
+        return self._sums[common][0], sorted(others)

@@ -8,13 +8,16 @@ from socket import socket
 from typing import NoReturn
 
 from fedanomaly.core.arrays import Arrays, under_prefix
-from fedanomaly.federation.intake import INTAKES, Intake
+from fedanomaly.federation.intake import Intake
+from fedanomaly.federation.intake_kept import Kept, Scored, Unchecked
+from fedanomaly.federation.intake_sums import Means, Sums
 from fedanomaly.federation.local_post import TICK_SECONDS, LocalPost
 from fedanomaly.federation.parcels import Order, Parcel, receive, send
 from fedanomaly.federation.question import Account, Question
 from fedanomaly.federation.replies import Gathering, Reply
 
 NOBODY = -1
+INTAKES = {intake.name: intake for intake in (Sums, Means, Kept, Unchecked, Scored)}
 
 
 class Desk:

@@ -9,7 +9,9 @@ from fedanomaly.core.arrays import Arrays
 from fedanomaly.core.errors import FederationError
 from fedanomaly.federation.combine import Tally
 from fedanomaly.federation.config import RunConfig
-from fedanomaly.federation.intake import Intake, Kept, Scored, Sums
+from fedanomaly.federation.intake import Intake
+from fedanomaly.federation.intake_kept import Kept, Scored
+from fedanomaly.federation.intake_sums import Means, Sums
 from fedanomaly.federation.observer import Event, Observer
 from fedanomaly.federation.post import Post
 from fedanomaly.federation.protocol import EVALUATE, TRAIN, Task
@@ -17,6 +19,7 @@ from fedanomaly.federation.question import Question
 from fedanomaly.federation.roster import Roster
 from fedanomaly.federation.scores import ScoreBatch
 from fedanomaly.federation.spent import Spent
+from fedanomaly.privacy.sums import BlockSums, SecureSum
 
 
 class Exchange:
@@ -53,7 +56,17 @@ class Exchange:
     def total(self, task: Task, requests: Mapping[int, Arrays], state: Arrays) -> tuple[Arrays, Spent]:
         """Return the sum of all sound answers to an additive step; nothing else is kept of them."""
         sums = Sums(self._question(task, state))
-        return self.agreed(sums.tally, self.ask(TRAIN, requests, sums), task)
+        added, spent = self.agreed(sums.tally, self.ask(TRAIN, requests, sums), task)
+        return added.total, spent
+
+    def means(
+        self, task: Task, requests: Mapping[int, Arrays], state: Arrays
+    ) -> tuple[list[tuple[int, Arrays, int]], Spent]:
+        """Return first client, mean weights and rows of each block of clients; no answer is kept."""
+        means = Means(self._question(task, state))
+        added, spent = self.agreed(means.tally, self.ask(TRAIN, requests, means), task)
+        assert isinstance(added, BlockSums)
+        return means.means(added.stacks, spent.clients), spent
 
     def scores(self, task: Task, requests: Mapping[int, Arrays]) -> tuple[ScoreBatch, Spent]:
         """Return the histograms of all clients' scores."""
@@ -81,15 +94,15 @@ class Exchange:
         self._require_enough(len(total), task, phase, len(requests))
         return total
 
-    def agreed(self, tally: Tally, spent: Spent, task: Task) -> tuple[Arrays, Spent]:
+    def agreed(self, tally: Tally, spent: Spent, task: Task) -> tuple[SecureSum, Spent]:
         """Return the sum that most answers agree to, and what these clients spent; others are left out."""
-        total, outvoted = tally.result()
+        added, outvoted = tally.result()
         phase = _phase(TRAIN, task)
         for client in outvoted:
             self._left_out(task, phase, client, "its arrays have other names, shapes or dtypes than most")
         spent = spent.without(outvoted)
         self._require_enough(len(spent), task, phase, len(task.participants))
-        return total, spent
+        return added, spent
 
     def _question(self, task: Task, state: Arrays) -> Question:
         return Question(self.config, task, self.roster.sizes, state)

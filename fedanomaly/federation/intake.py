@@ -11,19 +11,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import ClassVar
 
-import numpy as np
-
-from fedanomaly.core.answers import Answers, Batch, columns_from_arrays, columns_to_arrays
-from fedanomaly.core.arrays import Arrays, under_prefix, with_prefix
+from fedanomaly.core.answers import Answers
+from fedanomaly.core.arrays import Arrays, under_prefix
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.steps import Step
-from fedanomaly.federation.combine import Tally
 from fedanomaly.federation.question import Account, Question
 from fedanomaly.federation.replies import Replies
-from fedanomaly.federation.scores import ScoreBatch, read_scores
-from fedanomaly.privacy.sums import BlockSums
 
-_WHO = "who"
+WHO = "who"
 
 
 class Intake(ABC):
@@ -86,129 +81,6 @@ class Intake(ABC):
         return wrong
 
 
-class Sums(Intake):
-    """Adds answers up: only sums are kept, where they are passed on those of whole blocks of clients."""
-
-    name = "sums"
-    whole_blocks = True
-    tally: Tally
-
-    def take(self, answers: Answers) -> dict[int, str]:
-        """Add."""
-        sound, wrong = checked(self.question.step, self.question.state, answers)
-        self.tally.add(sound)
-        return wrong
-
-    def held(self) -> Arrays:
-        """Return the sums of each form of answers, and whose answers are in them."""
-        held: Arrays = {}
-        for number, (added, who) in enumerate(self.tally.sums()):
-            assert isinstance(added, BlockSums)
-            part = {**with_prefix(added.stacks, "sums"), _WHO: np.array(who, dtype=np.int64)}
-            held |= with_prefix(part, f"{number}")
-        return held
-
-    def add(self, held: Arrays) -> None:
-        """Add these sums."""
-        for part in _numbered(held):
-            self.tally.add_blocks(under_prefix(part, "sums"), part[_WHO].tolist())
-
-    def forget(self) -> None:
-        """Begin anew."""
-        self.tally = Tally(self.question.config.clients, apart=self.passes_on)
-
-
-class Kept(Intake):
-    """Keeps answers one by one."""
-
-    name = "kept"
-    _parts: list[Answers]
-
-    def forget(self) -> None:
-        """Keep none."""
-        self._parts = []
-
-    @property
-    def answers(self) -> Answers:
-        """All that were taken."""
-        return Answers.joined(self._parts, self.question.turn)
-
-    def take(self, answers: Answers) -> dict[int, str]:
-        """Keep."""
-        sound, wrong = checked(self.question.step, self.question.state, answers)
-        self._parts.append(sound)
-        return wrong
-
-    def held(self) -> Arrays:
-        """Return the answers side by side, those that are not alike by themselves."""
-        held: Arrays = {}
-        for number, part in enumerate(self._alike()):
-            columns = columns_to_arrays(part.columns or {})
-            held |= with_prefix({**columns, _WHO: np.array(part.clients, dtype=np.int64)}, f"{number}")
-        return held
-
-    def add(self, held: Arrays) -> None:
-        """Keep them too."""
-        for part in _numbered(held):
-            clients, columns = part[_WHO].tolist(), columns_from_arrays(part)
-            batch = Batch(columns=columns) if columns else Batch([{} for _ in clients])
-            self._parts.append(Answers(clients, self.question.turn, batch))
-
-    def _alike(self) -> Iterator[Answers]:
-        for part in self._parts:
-            if part.columns is not None:
-                yield part
-            else:
-                yield from (part[at : at + 1] for at in range(len(part)))
-
-
-class Unchecked(Kept):
-    """Keeps whatever comes: introductions, which the roster looks at."""
-
-    name = "unchecked"
-
-    def take(self, answers: Answers) -> dict[int, str]:
-        """Keep."""
-        self._parts.append(answers)
-        return {}
-
-    def _unfit(self, clients: list[int], replies: Replies) -> dict[int, str]:
-        return {}
-
-
-class Scored(Intake):
-    """Keeps histograms of scores: no metric can be told before the threshold is known, from all of them."""
-
-    name = "scores"
-    _batches: list[ScoreBatch]
-
-    def forget(self) -> None:
-        """Keep none."""
-        self._batches = []
-
-    @property
-    def scores(self) -> ScoreBatch:
-        """All that were taken."""
-        return ScoreBatch.joined(self._batches)
-
-    def take(self, answers: Answers) -> dict[int, str]:
-        """Read."""
-        batch, wrong = read_scores(answers, self.question.sizes)
-        self._batches.append(batch)
-        return wrong
-
-    def held(self) -> Arrays:
-        """Return the histograms side by side."""
-        return self.scores.to_arrays()
-
-    def add(self, held: Arrays) -> None:
-        """Keep them too."""
-        self._batches.append(ScoreBatch.from_arrays(held))
-
-
-INTAKES = {intake.name: intake for intake in (Sums, Kept, Unchecked, Scored)}
-
-
 def checked(step: Step, state: Arrays, answers: Answers) -> tuple[Answers, dict[int, str]]:
     """Return the answers to a step that are sound, and what is wrong with the others, by client."""
     if step.all_sound(state, answers):
@@ -222,7 +94,8 @@ def checked(step: Step, state: Arrays, answers: Answers) -> tuple[Answers, dict[
     return answers.without(wrong), wrong
 
 
-def _numbered(held: Arrays) -> Iterator[Arrays]:
+def numbered(held: Arrays) -> Iterator[Arrays]:
+    """Return the parts that are prefixed by 0, 1, ..."""
     number = 0
     while part := under_prefix(held, f"{number}"):
         yield part

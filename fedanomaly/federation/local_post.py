@@ -17,7 +17,7 @@ from fedanomaly.federation.protocol import Task
 from fedanomaly.federation.replies import Failure, Replies, Reply, gathered
 from fedanomaly.federation.wire import pack, plain_copies
 
-TICK_SECONDS = 0.05
+TICK_SECONDS = 0.2
 """Whoever watches hears so often, at the least, who has answered."""
 EXACT_UP_TO = 100
 """Most clients for which sizes on the wire are measured by packing, unless one asks for it."""

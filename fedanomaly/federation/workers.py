@@ -26,7 +26,8 @@ from fedanomaly.core.errors import FederationError, UserError
 from fedanomaly.federation import client as verbs
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.desk import Desk
-from fedanomaly.federation.intake import Intake, Unchecked
+from fedanomaly.federation.intake import Intake
+from fedanomaly.federation.intake_kept import Unchecked
 from fedanomaly.federation.layout import layout
 from fedanomaly.federation.local_post import LocalPost
 from fedanomaly.federation.parcels import Order, Parcel
@@ -38,7 +39,7 @@ from fedanomaly.federation.replies import Replies
 from fedanomaly.federation.spent import NOTHING
 from fedanomaly.federation.worker_process import Worker
 
-PIECES_A_BLOCK = 4
+PIECES_A_BLOCK = 8
 """Neighbours whose answers are not summed are shared out in smaller lots: workers end together."""
 GONE = "its worker process is gone"
 

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from fedanomaly.core.answers import Answers, Batch
 from fedanomaly.core.arrays import digest
+from fedanomaly.core.steps import WeightsStep
 from fedanomaly.federation import RunConfig
 from fedanomaly.federation import client as verbs
 from fedanomaly.federation.combine import combine
 from fedanomaly.federation.frames import frame, unframe
-from fedanomaly.federation.intake import Kept, Scored, Sums, Unchecked
+from fedanomaly.federation.intake_kept import Kept, Scored, Unchecked
+from fedanomaly.federation.intake_sums import Means, Sums
 from fedanomaly.federation.parcels import Order, Parcel
 from fedanomaly.federation.protocol import ROUND, SCALING, SETUP, TRAIN, Task
 from fedanomaly.federation.question import Account, Question
@@ -37,14 +39,15 @@ SUMS = RunConfig(
 TREES = replace(
     SUMS, detector="isolation-forest", aggregation="union", params="n_estimators=90", scaling="none"
 )
+WEIGHTS = replace(SUMS, aggregation="fedavg")
 EVERYBODY = tuple(range(CLIENTS))
 
 
 @pytest.fixture(scope="module")
 def answered():
-    """Return questions and answers of both runs, of scores too."""
+    """Return questions and answers of all runs, of scores too."""
     seen = {}
-    for name, config in (("sums", SUMS), ("kept", TREES)):
+    for name, config in (("sums", SUMS), ("kept", TREES), ("weights", WEIGHTS)):
         rows = [verbs.load_partition(config, client) for client in EVERYBODY]
         sizes = np.array([astuple(info_of(client, rows[client]))[1:] for client in EVERYBODY])
         plan = verbs.build(config)
@@ -52,12 +55,16 @@ def answered():
         for phase, number in ((SCALING, 0), (SETUP, 0), (ROUND, 1)):
             for index, step in enumerate(plan.steps(phase, number)):
                 task = Task(phase, index, number, EVERYBODY)
-                request = plan.request(step, state)
+                weights = step.initial(state) if isinstance(step, WeightsStep) else {}
+                request = {**plan.request(step, state), **weights}
                 answers = [verbs.train(config, rows[client], task, request, client) for client in EVERYBODY]
                 question = Question(config, task, sizes, state)
                 seen[name] = question, answers
                 turns = map(question.turn, EVERYBODY)
-                state = combine(step, state, list(zip(turns, answers, strict=True)))
+                if weights:
+                    state = {**state, **step.finish(state, answers[0])}
+                else:
+                    state = combine(step, state, list(zip(turns, answers, strict=True)))
         model = plan.load(plan.aggregation.model(state))
         scores = [verbs.evaluate(config, rows[client], model, state, client) for client in EVERYBODY]
         seen[f"scores of {name}"] = Question(config, Task(ROUND, 0, 1, EVERYBODY), sizes, {}), scores
@@ -74,8 +81,13 @@ def travelled(arrays):
 
 
 def outcome(intake):
+    if isinstance(intake, Means):
+        added, outvoted = intake.tally.result()
+        everybody = [client for _, who in intake.tally.sums() for client in who]
+        means = intake.means(added.stacks, sorted(set(everybody) - set(outvoted)))
+        return [(client, digest(mean), rows) for client, mean, rows in means], outvoted
     if isinstance(intake, Sums):
-        return digest(intake.tally.result()[0]), intake.tally.result()[1]
+        return digest(intake.tally.result()[0].total), intake.tally.result()[1]
     if isinstance(intake, Scored):
         verdict = judged(intake.question.config, intake.scores, personal=False)
         return verdict.threshold, str(dict(verdict.metrics))
@@ -86,7 +98,9 @@ def outcome(intake):
 @given(st.data())
 def test_workers_and_the_server_take_the_same(answered, data):
     kind = data.draw(st.sampled_from([(Sums, "sums"), (Kept, "kept"), (Kept, "sums"), (Unchecked, "kept")]))
-    kind = data.draw(st.sampled_from([kind, (Scored, "scores of sums"), (Scored, "scores of kept")]))
+    kind = data.draw(
+        st.sampled_from([kind, (Means, "weights"), (Scored, "scores of sums"), (Scored, "scores of kept")])
+    )
     cls, (question, answers) = kind[0], answered[kind[1]]
     answers, everybody = list(answers), list(EVERYBODY)
     broken = data.draw(st.sampled_from(everybody))

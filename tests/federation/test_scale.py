@@ -29,7 +29,7 @@ from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.coordinator import Coordinator
 from fedanomaly.federation.exchange import Exchange
 from fedanomaly.federation.frames import frame, unframe
-from fedanomaly.federation.intake import Unchecked
+from fedanomaly.federation.intake_kept import Unchecked
 from fedanomaly.federation.local_engine import local_engine
 from fedanomaly.federation.local_grid import LocalGrid
 from fedanomaly.federation.local_post import LocalPost
@@ -289,7 +289,9 @@ def test_sums_are_added_up_as_they_come_and_never_collected(size, most, monkeypa
     roster = SimpleNamespace(
         nodes={client: client for client in range(clients)}, sizes=np.ones((clients, 6), dtype=np.int64)
     )
-    monkeypatch.setattr("fedanomaly.federation.intake.checked", lambda step, state, answers: (answers, {}))
+    monkeypatch.setattr(
+        "fedanomaly.federation.intake_sums.checked", lambda step, state, answers: (answers, {})
+    )
     exchange = Exchange(RunConfig(clients=clients, rounds=1), post, roster, Observer())
     task, request = Task("round", 0, 1, tuple(range(clients))), {}
     total, spent = exchange.total(task, dict.fromkeys(range(clients), request), {})
@@ -309,7 +311,7 @@ def test_the_most_frequent_form_is_summed_and_the_others_are_named():
     for client, array in enumerate([np.ones((2, 2)), np.ones(3), np.full(3, 2.0), np.ones(3, np.float32)]):
         tally.add(Answers.of([(turn(client), {"a": array})]))
     total, outvoted = tally.result()
-    np.testing.assert_array_equal(total["a"], [3.0, 3.0, 3.0])
+    np.testing.assert_array_equal(total.total["a"], [3.0, 3.0, 3.0])
     assert outvoted == [0, 3]
 
 

@@ -18,6 +18,15 @@ from fedanomaly.federation.config import RunConfig
 WeightsStrategy = Strategy
 Maker = Callable[[RunConfig, int], FedAvg]
 
+_AVERAGING = (
+    flower.FedAvg,
+    flower.FedProx,
+    flower.FedAvgM,
+    flower.FedAdam,
+    flower.FedYogi,
+    flower.FedAdagrad,
+)
+
 STRATEGIES: Registry[Maker] = Registry("aggregation strategy", "fedanomaly.strategies")
 
 
@@ -35,6 +44,15 @@ def make_strategy(name: str, config: RunConfig, participants: int) -> FedAvg:
         If the strategy is unknown, or cannot work with so few clients.
     """
     return STRATEGIES.get(name)(config, participants)
+
+
+def averages(strategy: Strategy) -> bool:
+    """Return whether all a strategy makes of the clients' weights is their mean, weighted by rows.
+
+    Then neighbours may be averaged before it sees them: a thousand replies would take it as long as many
+    clients take to answer.
+    """
+    return type(strategy) in _AVERAGING
 
 
 def _no_metrics(contents: list[RecordDict], key: str) -> MetricRecord:
