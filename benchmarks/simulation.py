@@ -3,15 +3,12 @@
     OMP_NUM_THREADS=1 python -m benchmarks.simulation [--clients 1000] [--rows 50] [--peer-clients 200]
     python -m benchmarks.simulation --memory 10000
 
-All sides do the same client work on the same rows, in one run, turn by turn; each figure is the least of
-several turns. A client-round is what one client does in one round: the steps of the round (for
-`statistics`, which are finished after one round, scaling and set-up too) and the evaluation. The bare
-loop calls the verbs and adds the answers up, and nothing else: it checks no answer, keeps no metrics a
-client, and cannot lose a client. One process is compared in CPU seconds, several in seconds.
-
-Processes are warm: rows in memory, kernels compiled, and the same rounds run once before by the same
-processes. A process that was just forked copies every page it writes to for the first time; the rows
-``just forked`` are two workers' first rounds.
+All sides do the same client work on the same rows, in one run, turn by turn. Each figure is the median of
+several turns: on a shared machine a process that is alone may for moments run twice as fast as two ever do,
+and the least of many turns would compare such moments. A client-round is what one client does in one round:
+the steps of the round (for `statistics`, which are finished after one round, scaling and set-up too) and
+the evaluation. The bare loop calls the verbs and adds the answers up, and nothing else: it checks no answer,
+keeps no metrics a client, and cannot lose a client. One process is compared in CPU seconds, several in seconds.
 
 Ray and pfl-research (``pip install -r benchmarks/requirements-peers.txt``) are left out, by name, where
 they are not installed, and by ``--peer-clients 0``. ``--memory N`` forks a process that runs N clients and
@@ -87,13 +84,12 @@ class Clock(Observer):
         self.cpu_seconds = time.process_time() - self.cpu
 
 
-def engine(config: RunConfig, workers: int = 1, runs: int = 2) -> tuple[float, float, str]:
-    """Return seconds, CPU seconds of this process and the digest of the state, of the last of some runs."""
+def engine(config: RunConfig, workers: int = 1) -> tuple[float, float, str]:
+    """Return seconds, CPU seconds of this process and the digest of the state, for one run."""
+    clock = Clock()
     with local_engine(config, workers=workers) as post:
-        for _ in range(runs):
-            clock = Clock()
-            coordinator = Coordinator(config, post, clock)
-            coordinator.run()
+        coordinator = Coordinator(config, post, clock)
+        coordinator.run()
     return clock.seconds, clock.cpu_seconds, digest(coordinator.state)
 
 
@@ -152,14 +148,10 @@ def twice(config: RunConfig) -> tuple[float, float]:
     children = []
     for _ in range(2):
         if not (child := os.fork()):
-            bare(config)
-            os.write(write, bytes(8))
             os.read(go, 1)
             os.write(write, struct.pack("d", bare(config)[0]))
             os._exit(0)
         children.append(child)
-    for _ in children:
-        os.read(read, 8)
     os.write(begin, bytes(2))
     for child in children:
         os.waitpid(child, 0)
@@ -170,12 +162,12 @@ def twice(config: RunConfig) -> tuple[float, float]:
 
 
 def turns(sides: Iterable[Callable[[], tuple[float, ...]]], repeats: int) -> list[tuple[float, ...]]:
-    """Let the sides work turn by turn and return the least of each figure of each side."""
+    """Let the sides work turn by turn and return the median of each figure of each side."""
     sides = list(sides)
     for side in sides:
         side()  # rows in memory, kernels compiled
     figures = [[side()[:2] for side in sides] for _ in range(repeats)]
-    return [tuple(min(column) for column in zip(*side, strict=True)) for side in zip(*figures, strict=True)]
+    return [tuple(np.median(side, axis=0).tolist()) for side in zip(*figures, strict=True)]
 
 
 def measure(
@@ -188,12 +180,11 @@ def measure(
         _, _, together = engine(config, workers=2)
         if alone != together:
             raise SystemExit(f"{name}: two workers give another result than one")
-        (loop, loop_cpu), (one, one_cpu), (two, _), (forked, _), (pair, _) = turns(
+        (loop, loop_cpu), (one, one_cpu), (two, _), (pair, _) = turns(
             [
                 lambda c=config: bare(c),
                 lambda c=config: engine(c),
                 lambda c=config: engine(c, workers=2),
-                lambda c=config: engine(c, workers=2, runs=1),
                 lambda c=config: twice(c),
             ],
             repeats,
@@ -202,7 +193,6 @@ def measure(
         rows.append((f"{name}: one process (CPU)", one_cpu / each, "bare loop", loop_cpu / each))
         rows.append((f"{name}: one process", one / each, "bare loop", loop / each))
         rows.append((f"{name}: two workers", two / each, "one process", one / each))
-        rows.append((f"{name}: two workers, just forked", forked / each, "one process", one / each))
         rows.append((f"{name}: two bare loops at once", pair / each, "one bare loop", loop / each))
     for name, config in workloads(peer_clients, client_rows).items() if peer_clients else ():
         rows += against_peers(name, config, peer_clients * config.rounds)

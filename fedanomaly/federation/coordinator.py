@@ -207,14 +207,14 @@ class Coordinator:
 
     def _participants(self, server_round: int, fraction: float, purpose: str) -> tuple[int, ...]:
         self.roster.drop_lost(server_round, purpose)
-        clients = np.asarray(list(self.roster.nodes), dtype=np.int64)
+        clients = tuple(self.roster.nodes)
         if len(clients) < self.config.majority:
             raise FederationError(
                 f"round {server_round} ({purpose}): {len(clients)} clients are left and at least "
                 f"{self.config.majority} are needed; see events.jsonl for the reasons"
             )
         if server_round == 0 or fraction >= 1:
-            return tuple(clients.tolist())
+            return clients
         wanted = min(len(clients), max(self.config.min_clients, math.ceil(fraction * len(clients)), 1))
         generator = keyed_generator(self.config.seed, "participants", server_round, purpose)
-        return tuple(sorted(int(client) for client in generator.choice(clients, wanted, replace=False)))
+        return tuple(sorted(generator.choice(clients, wanted, replace=False).tolist()))

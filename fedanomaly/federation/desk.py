@@ -64,11 +64,11 @@ class Desk:
         state = under_prefix(order.context, "state")
         question = Question(self._post.config, order.task, order.context["sizes"], state)
         intake = INTAKES[order.intake](question, passes_on=True)
-        neighbours: dict[int, list[int]] = {}
-        for client in order.clients:
-            neighbours.setdefault(client // order.shared if order.shared else 0, []).append(client)
-        each = order.requests if len(order.requests) > 1 else order.requests * len(order.clients)
-        requests = dict(zip(order.clients, each, strict=True))
+        neighbours = order.neighbours()
+        if order.shared:
+            requests = dict.fromkeys(order.clients, order.requests[0])
+        else:
+            requests = dict(zip(order.clients, order.requests, strict=True))
         self._told = self._sent = time.monotonic()
         expected = None
         for number in self._left() if order.shared else neighbours:

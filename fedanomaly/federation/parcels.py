@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
 from socket import MSG_WAITALL, socket
 from typing import Any
 
@@ -49,20 +51,36 @@ class Order:
     shared: int
     context: Arrays
 
+    def neighbours(self) -> dict[int, list[int]]:
+        """Return the clients that answer together, by number; all, where the order is not shared."""
+        if not self.shared:
+            return {0: self.clients}
+        numbers, firsts = np.unique(np.array(self.clients) // self.shared, return_index=True)
+        edges = [*firsts.tolist(), len(self.clients)]
+        return {n: self.clients[a:b] for n, (a, b) in zip(numbers.tolist(), pairwise(edges), strict=True)}
+
     def to_arrays(self, known: Arrays) -> Arrays:
         """Return the form that travels to a worker whose last order came with the context ``known``."""
         same = [name for name, array in self.context.items() if known.get(name) is array]
         task = self.task
         step = (task.phase, task.index, task.server_round)
-        arrays: Arrays = {
+        arrays = {
             "facts": text([self.kind, step, self.intake, len(self.requests), self.shared, same]),
-            "participants": np.array(task.participants, dtype=np.int64),
+            **self._who_and_what,
+        }
+        news = {name: array for name, array in self.context.items() if name not in same}
+        return arrays | with_prefix(news, "context")
+
+    @cached_property
+    def _who_and_what(self) -> Arrays:
+        """What every worker with this order is sent."""
+        arrays: Arrays = {
+            "participants": np.array(self.task.participants, dtype=np.int64),
             "clients": np.array(self.clients, dtype=np.int64),
         }
         for number, request in enumerate(self.requests):
             arrays |= with_prefix(request, f"request{number}")
-        news = {name: array for name, array in self.context.items() if name not in same}
-        return arrays | with_prefix(news, "context")
+        return arrays
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, known: Arrays) -> Order:

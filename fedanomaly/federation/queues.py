@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 import numpy as np
+import numpy.typing as npt
 
 from fedanomaly.privacy.sums import block_size
 
@@ -49,6 +50,10 @@ class Shares:
     def worker_of(self, client: int) -> int:
         """Return the number of the client's worker."""
         return self.worker_of_block[self.block_of(client)]
+
+    def workers_of(self, clients: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the number of each client's worker."""
+        return np.array(self.worker_of_block)[clients // self.size]
 
 
 class Queue:

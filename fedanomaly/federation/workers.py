@@ -147,21 +147,20 @@ class ForkedPost(LocalPost):
 
         The latter where requests differ: nobody is sent what others may answer.
         """
-        worker_of = self._shares.worker_of
         if len(set(map(id, requests.values()))) == 1:
-            numbers = np.unique(np.array(clients) // few).tolist()
+            numbers = np.unique(np.array(clients) // few)
+            workers = self._shares.workers_of(numbers * few)
             for own, queue in enumerate(self._queues):
-                queue.put([number for number in numbers if worker_of(number * few) == own])
-            request = requests[clients[0] + 1]
+                queue.put(numbers[workers == own].tolist())
+            for_all = order(clients=clients, requests=[requests[clients[0] + 1]], shared=few)
             for worker in self._workers:
-                worker.orders.append(order(clients=clients, requests=[request], shared=few))
+                worker.orders.append(for_all)
         else:
             for _, neighbours in groupby(clients, self._shares.block_of):
                 block = list(neighbours)
                 each = [requests[client + 1] for client in block]
-                self._workers[worker_of(block[0])].orders.append(
-                    order(clients=block, requests=each, shared=0)
-                )
+                worker = self._workers[self._shares.worker_of(block[0])]
+                worker.orders.append(order(clients=block, requests=each, shared=0))
         self._inherit()
         for worker in self._workers:
             worker.order_next()
