@@ -8,7 +8,8 @@ several turns: on a shared machine a process that is alone may for moments run t
 and the least of many turns would compare such moments. A client-round is what one client does in one round:
 the steps of the round (for `statistics`, which are finished after one round, scaling and set-up too) and
 the evaluation. The bare loop calls the verbs and adds the answers up, and nothing else: it checks no answer,
-keeps no metrics a client, and cannot lose a client. One process is compared in CPU seconds, several in seconds.
+keeps no metrics a client, and cannot lose a client. One process is compared in CPU seconds, several in
+seconds.
 
 Ray and pfl-research (``pip install -r benchmarks/requirements-peers.txt``) are left out, by name, where
 they are not installed, and by ``--peer-clients 0``. ``--memory N`` forks a process that runs N clients and

@@ -50,6 +50,7 @@ class Desk:
         self._gathering = Gathering()
         self._accounts: list[Account] = []  # not sent yet
         self._arrived: list[int] = []
+        self._large = False  # neighbours' answers fill a batch: their sums do not wait for others'
         self._told = self._sent = 0.0  # when the server last heard anything, and of what was taken
 
     def serve(self) -> NoReturn:
@@ -72,9 +73,10 @@ class Desk:
         self._told = self._sent = time.monotonic()
         expected = None
         for number in self._left() if order.shared else neighbours:
-            large = self._gathering.full or self._accounts  # some were taken, as they were too many to wait
-            if number != expected or large or time.monotonic() - self._sent > TICK_SECONDS:
+            if number != expected or self._large or time.monotonic() - self._sent > TICK_SECONDS:
                 self._send(intake)  # neighbours alone go together
+            elif self._gathering.full and intake.whole_blocks:
+                self._take(intake)
             self._let_answer(order, neighbours[number], requests, intake)
             expected = number + 1
         self._now(NOBODY)
@@ -83,11 +85,12 @@ class Desk:
     def _let_answer(
         self, order: Order, clients: list[int], requests: dict[int, Arrays], intake: Intake
     ) -> None:
-        for client in clients:
+        for answered, client in enumerate(clients):
             overdue = time.monotonic() - self._told > TICK_SECONDS
             if not intake.whole_blocks and (self._gathering.full or overdue):
                 self._send(intake)
             elif self._gathering.full:
+                self._large = len(self._gathering) <= answered
                 self._take(intake)
             elif overdue:
                 self._pass_on(Parcel(self._arrived))
@@ -110,7 +113,7 @@ class Desk:
             self._pass_on(Parcel(self._arrived, account, intake.held(), ends_order))
             self._accounts = []
             intake.forget()
-        self._sent = time.monotonic()
+        self._large, self._sent = False, time.monotonic()
 
     def _pass_on(self, parcel: Parcel) -> None:
         send(self._line, parcel.to_arrays())

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import struct
+import termios
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
@@ -70,12 +73,17 @@ class Queue:
         """Append numbers."""
         os.write(self._write, b"".join(map(_NUMBER.pack, numbers)))
 
-    def take(self) -> int | None:
-        """Return the first number, which nobody else gets; None if there is none."""
+    def take(self, most: int = 1) -> list[int]:
+        """Return up to ``most`` of the first numbers, which nobody else gets; none if there are none."""
         with suppress(BlockingIOError):
-            if number := os.read(self._read, _NUMBER.size):
-                return int(_NUMBER.unpack(number)[0])
-        return None
+            return [number for (number,) in _NUMBER.iter_unpack(os.read(self._read, most * _NUMBER.size))]
+        return []
+
+    def take_half(self) -> list[int]:
+        """Return the first half of what is left."""
+        waiting = array("i", [0])
+        fcntl.ioctl(self._read, termios.FIONREAD, waiting)
+        return self.take(max(1, waiting[0] // _NUMBER.size // 2))
 
     def close(self) -> None:
         """Let go of the pipe."""
@@ -83,8 +91,13 @@ class Queue:
         os.close(self._write)
 
 
-def numbers_of(queues: Sequence[Queue]) -> Iterator[int]:
-    """Take numbers from the first queue while there are any, then from the next."""
-    for queue in queues:
-        while (number := queue.take()) is not None:
-            yield number
+def numbers_of(own: Queue, others: Sequence[Queue]) -> Iterator[int]:
+    """Take numbers from one's own queue while there are any, then half of what is left in another, and so on.
+
+    Half: neighbours go together in one parcel.
+    """
+    while numbers := own.take():
+        yield from numbers
+    for queue in others:
+        while numbers := queue.take_half():
+            yield from numbers

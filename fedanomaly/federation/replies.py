@@ -90,6 +90,9 @@ class Gathering:
         """Whether it is time to look at all."""
         return len(self._nodes) == BATCH_CLIENTS or self._bytes > BATCH_BYTES
 
+    def __len__(self) -> int:
+        return len(self._nodes) + len(self._failures)
+
     def put(self, node: int, reply: Reply | Failure) -> None:
         """Add what became of a request."""
         if isinstance(reply, Failure):

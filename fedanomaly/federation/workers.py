@@ -206,8 +206,8 @@ class ForkedPost(LocalPost):
                     yield parcel
 
     def _fork(self, own: int) -> Worker:
-        queues = [*self._queues[own:], *self._queues[:own]] if self._help else [self._queues[own]]
-        left, now = partial(numbers_of, queues), partial(self._at_work.__setitem__, own)
+        others = [*self._queues[own + 1 :], *self._queues[:own]] if self._help else []
+        left, now = partial(numbers_of, self._queues[own], others), partial(self._at_work.__setitem__, own)
         return Worker.forked(own, lambda line: Desk(self, line, left, now).serve(), self._workers)
 
     def close(self) -> None:

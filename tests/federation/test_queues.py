@@ -8,11 +8,11 @@ from fedanomaly.federation.queues import Queue, numbers_of
 
 def test_numbers_come_in_order_and_then_there_are_none():
     queue = Queue()
-    assert queue.take() is None
+    assert queue.take() == []
     queue.put(range(5))
-    assert list(numbers_of([queue])) == [0, 1, 2, 3, 4]
+    assert list(numbers_of(queue, [])) == [0, 1, 2, 3, 4]
     queue.put([7])
-    assert (queue.take(), queue.take()) == (7, None)
+    assert (queue.take(), queue.take()) == ([7], [])
     queue.close()
 
 
@@ -20,10 +20,19 @@ def test_the_next_queue_is_for_those_whose_own_is_empty():
     first, second = Queue(), Queue()
     first.put([1, 2])
     second.put([3])
-    numbers = numbers_of([first, second])
+    numbers = numbers_of(first, [second])
     assert next(numbers) == 1
-    assert list(numbers_of([second, first])) == [3, 2]
+    assert list(numbers_of(second, [first])) == [3, 2]
     assert list(numbers) == []
+
+
+def test_whoever_helps_takes_half_of_what_is_left():
+    own, other = Queue(), Queue()
+    other.put(range(10))
+    helped = numbers_of(own, [other])
+    assert [next(helped) for _ in range(5)] == [0, 1, 2, 3, 4]
+    assert other.take(9) == [5, 6, 7, 8, 9]
+    assert list(helped) == []
 
 
 def test_processes_take_each_number_once():
@@ -33,7 +42,7 @@ def test_processes_take_each_number_once():
     children = []
     for _ in range(3):
         if not (child := os.fork()):
-            for number in numbers_of([queue]):
+            for number in numbers_of(queue, []):
                 os.write(write, number.to_bytes(4, "little"))
             os._exit(0)
         children.append(child)
