@@ -3,13 +3,11 @@
     OMP_NUM_THREADS=1 python -m benchmarks.simulation [--clients 1000] [--rows 50] [--peer-clients 200]
     python -m benchmarks.simulation --memory 10000
 
-All sides do the same client work on the same rows, in one run, turn by turn. Each figure is the median of
-several turns: on a shared machine a process that is alone may for moments run twice as fast as two ever do,
-and the least of many turns would compare such moments. A client-round is what one client does in one round:
-the steps of the round (for `statistics`, which are finished after one round, scaling and set-up too) and
-the evaluation. The bare loop calls the verbs and adds the answers up, and nothing else: it checks no answer,
-keeps no metrics a client, and cannot lose a client. One process is compared in CPU seconds, several in
-seconds.
+All sides do the same client work on the same rows, in one run, turn by turn; each figure is the least of
+several turns. A client-round is what one client does in one round: the steps of the round (for
+`statistics`, which are finished after one round, scaling and set-up too) and the evaluation. The bare
+loop calls the verbs and adds the answers up, and nothing else: it checks no answer, keeps no metrics a
+client, and cannot lose a client. One process is compared in CPU seconds, several in seconds.
 
 Ray and pfl-research (``pip install -r benchmarks/requirements-peers.txt``) are left out, by name, where
 they are not installed, and by ``--peer-clients 0``. ``--memory N`` forks a process that runs N clients and
@@ -163,12 +161,12 @@ def twice(config: RunConfig) -> tuple[float, float]:
 
 
 def turns(sides: Iterable[Callable[[], tuple[float, ...]]], repeats: int) -> list[tuple[float, ...]]:
-    """Let the sides work turn by turn and return the median of each figure of each side."""
+    """Let the sides work turn by turn and return the least of each figure of each side."""
     sides = list(sides)
     for side in sides:
         side()  # rows in memory, kernels compiled
     figures = [[side()[:2] for side in sides] for _ in range(repeats)]
-    return [tuple(np.median(side, axis=0).tolist()) for side in zip(*figures, strict=True)]
+    return [tuple(min(column) for column in zip(*side, strict=True)) for side in zip(*figures, strict=True)]
 
 
 def measure(
