@@ -56,12 +56,10 @@ def average_weights(
     Spent
         What every client spent.
     """
-    nodes = {exchange.roster.nodes[client]: client for client in task.participants}
-    current = _plain(weights)
+    asked = task.participants[:1] if averages(strategy) else task.participants  # it sends all the same
+    nodes = ChosenNodes([exchange.roster.nodes[client] for client in asked])
     with _quiet():
-        planned = list(
-            strategy.configure_train(task.server_round, current, ConfigRecord(), ChosenNodes(nodes))
-        )
+        planned = list(strategy.configure_train(task.server_round, _plain(weights), ConfigRecord(), nodes))
     told = planned[0].content.config_records["config"]  # FedProx tells clients its proximal term here
     extra = {"proximal_mu": np.asarray(told["proximal-mu"])} if "proximal-mu" in told else {}
     common = {**request, **weights, **extra}
