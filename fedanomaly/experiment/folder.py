@@ -192,12 +192,16 @@ def load_scores(folder: Path, name: str) -> Scores | None:
     return Scores(Histogram.from_arrays(arrays, "legitimate"), Histogram.from_arrays(arrays, "fraud"))
 
 
-def mark_interrupted(folder: Path) -> None:
-    """Set the status of a run whose process is gone, unless it had ended."""
+def mark_interrupted(folder: Path, failed_since: bool = False) -> None:
+    """Set the status of a run whose process is gone, unless it had ended.
+
+    With ``failed_since`` a failure counts as the interruption it came of: a run whose connection is cut
+    may say that it failed before it is gone.
+    """
     path = folder / "summary.json"
     if not path.exists():
         return
     summary = json.loads(path.read_text(encoding="utf-8"))
-    if summary["status"] == RUNNING:
+    if summary["status"] == RUNNING or (failed_since and summary["status"] == FAILED):
         summary.update(status=INTERRUPTED, reason="stopped before the last round")
         path.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")

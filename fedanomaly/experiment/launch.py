@@ -98,9 +98,10 @@ def _deploy(config: RunConfig, launch: LaunchOptions, app_dir: Path, console: Co
         try:
             with LiveView(console, config.rounds, _title(config)) as view:
                 _show(Path(config.out), view, link)
-        except BaseException:
+        except BaseException as error:
+            stopped = not isinstance(error, Exception) and _summary(Path(config.out)).get("status") == RUNNING
             link.stop()
-            _finish_interrupted(Path(config.out))
+            _finish_interrupted(Path(config.out), stopped)
             raise
     return _conclude(Path(config.out), console)
 
@@ -134,8 +135,8 @@ def _show(out: Path, view: LiveView, link: SuperLink) -> None:
         time.sleep(0.1)
 
 
-def _finish_interrupted(out: Path) -> None:
-    mark_interrupted(out)
+def _finish_interrupted(out: Path, failed_since: bool = False) -> None:
+    mark_interrupted(out, failed_since)
     (out / PROGRESS).unlink(missing_ok=True)
     if _summary(out).get("status") == INTERRUPTED:
         write_run_report(out)

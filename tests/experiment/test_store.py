@@ -117,3 +117,19 @@ def test_an_abandoned_run_is_marked(runs, tmp_path):
 
 def test_one_run_is_a_root_of_its_own(runs):
     assert find_runs(runs / "a") == [runs / "a"]
+
+
+@pytest.mark.parametrize(
+    ("status", "failed_since", "becomes"),
+    [
+        ("running", False, "interrupted"),
+        ("failed", False, "failed"),
+        ("failed", True, "interrupted"),  # its connection was cut because somebody stopped it
+        ("completed", True, "completed"),
+    ],
+)
+def test_who_stops_a_run_knows_why_it_failed(tmp_path, status, failed_since, becomes):
+    path = tmp_path / "summary.json"
+    path.write_text(json.dumps({"status": status, "reason": "cut off"}))
+    mark_interrupted(tmp_path, failed_since)
+    assert json.loads(path.read_text())["status"] == becomes
