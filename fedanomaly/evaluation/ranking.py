@@ -33,10 +33,9 @@ class Ranking:
     @classmethod
     def of(cls, legitimate: Histogram, fraud: Histogram) -> Ranking:
         """Merge the two classes' histograms of scores (the lower, the more abnormal)."""
-        keys = np.sort(
-            np.concatenate([legitimate.keys, fraud.keys]), kind="stable"
-        )  # two runs: they are merged
-        keys = keys[np.concatenate([keys[:1] == keys[:1], keys[1:] != keys[:-1]])]
+        both = np.concatenate([legitimate.keys, fraud.keys])
+        keys = np.sort(both, kind="stable")  # two ascending runs: they are merged
+        keys = keys[np.diff(keys, prepend=keys[:1] - 1) != 0]
         counts = np.zeros((2, len(keys)))
         for row, histogram in enumerate((legitimate, fraud)):
             counts[row, np.searchsorted(keys, histogram.keys)] = histogram.counts

@@ -56,7 +56,8 @@ def average_weights(
     Spent
         What every client spent.
     """
-    asked = task.participants[:1] if averages(strategy) else task.participants  # it sends all the same
+    mean_only = averages(strategy)
+    asked = task.participants[:1] if mean_only else task.participants  # it sends all the same
     nodes = ChosenNodes([exchange.roster.nodes[client] for client in asked])
     with _quiet():
         planned = list(strategy.configure_train(task.server_round, _plain(weights), ConfigRecord(), nodes))
@@ -64,7 +65,7 @@ def average_weights(
     extra = {"proximal_mu": np.asarray(told["proximal-mu"])} if "proximal-mu" in told else {}
     common = {**request, **weights, **extra}
     requests = dict.fromkeys(task.participants, common)
-    if averages(strategy):
+    if mean_only:
         weighed, spent = exchange.means(task, requests, state)
     else:
         answers, spent = exchange.answers(task, requests, state)

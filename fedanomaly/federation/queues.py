@@ -60,7 +60,7 @@ class Shares:
 
 
 class Queue:
-    """Numbers that several processes take one by one: a pipe, which hands each of them out once.
+    """Numbers that several processes share out: a pipe, which hands each of them out once.
 
     Create it before the fork. At most some thousand numbers fit (64 kB on Linux).
     """

@@ -170,12 +170,8 @@ class ForkedPost(LocalPost):
         if self._help:
             self._lost.add(self._at_work[worker.number])
         else:
-            own = (
-                number
-                for number in range(self.config.clients)
-                if self._shares.worker_of(number) == worker.number
-            )
-            self._lost.update(own)
+            owners = self._shares.workers_of(np.arange(self.config.clients))
+            self._lost.update(np.flatnonzero(owners == worker.number).tolist())
         self._inherit()
 
     def _inherit(self) -> None:
