@@ -49,3 +49,17 @@ def test_clients_that_are_forked_find_the_kernels_of_every_way() -> None:
         "assert all(kernel.signatures for kernel in (box_trees, count_leaves, node_seeds, observe))\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=300)
+
+
+def test_whoever_loads_compiled_kernels_says_so():
+    script = """
+import sys
+from fedanomaly.detectors import registered
+from fedanomaly.federation.plan import try_detector
+for name, cls in registered().items():
+    members_say_so, needs_an_extra = ("ensemble", "stacking"), ("gradient-boosting",)
+    if not cls.compiled and name not in members_say_so + needs_an_extra:
+        try_detector(cls())
+        assert "numba" not in sys.modules, name
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
