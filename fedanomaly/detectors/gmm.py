@@ -156,7 +156,6 @@ class GMM(AdditiveDetector):
     name = "gmm"
     title = "Gaussian mixture: logarithm of the density, by federated EM"
     default_scaling = "standard"
-    compiled = True
     aggregations: ClassVar[dict[str, type[Aggregation]]] = {ExpectationSum.name: ExpectationSum}
 
     def __init__(

@@ -51,7 +51,7 @@ def test_clients_that_are_forked_find_the_kernels_of_every_way() -> None:
     subprocess.run([sys.executable, "-c", program], check=True, timeout=300)
 
 
-def test_whoever_loads_compiled_kernels_says_so():
+def test_whoever_loads_compiled_kernels_by_default_says_so():
     script = """
 import sys
 from fedanomaly.detectors import registered
