@@ -14,7 +14,7 @@ from fedanomaly.federation.mailbox import raised
 from fedanomaly.federation.member import Member
 from fedanomaly.federation.post import Arrived, Post, nobody
 from fedanomaly.federation.protocol import Task
-from fedanomaly.federation.replies import Failure, Replies, Reply, gathered
+from fedanomaly.federation.replies import Failure, Gathering, Replies, Reply
 from fedanomaly.federation.wire import pack, plain_copies
 
 TICK_SECONDS = 0.2
@@ -48,7 +48,7 @@ class LocalPost(Post):
         self.member = Member(work)
         self.exact_bytes = config.clients <= EXACT_UP_TO if exact_bytes is None else exact_bytes
         self._request: Arrays | None = None
-        self._bytes_down = 0.0
+        self._bytes_down = 0
 
     def nodes(self) -> list[int]:
         """Return the ids of all clients' nodes."""
@@ -58,22 +58,18 @@ class LocalPost(Post):
         self, kind: str, task: Task, requests: Mapping[int, Arrays], arrived: Arrived = nobody
     ) -> Iterator[Replies]:
         """Let one client after the other answer, in the given order."""
-        return gathered(self._answering(kind, task, requests, arrived))
-
-    def _answering(
-        self, kind: str, task: Task, requests: Mapping[int, Arrays], arrived: Arrived
-    ) -> Iterator[tuple[int, Reply | Failure]]:
-        came: list[int] = []
-        told = time.monotonic()
+        gathering, told, tick = Gathering(), 0, time.monotonic() + TICK_SECONDS
         for node, request in requests.items():
-            reply = self.reply(kind, node - 1, task, request)
-            if isinstance(reply, Reply):
-                came.append(node)
-            if time.monotonic() - told > TICK_SECONDS:
-                arrived(came)
-                came, told = [], time.monotonic()
-            yield node, reply
-        arrived(came)
+            gathering.put(node, self.reply(kind, node - 1, task, request))
+            if gathering.full or time.monotonic() > tick:
+                arrived(gathering.nodes[told:])
+                told, tick = len(gathering.nodes), time.monotonic() + TICK_SECONDS
+            if gathering.full:
+                yield gathering.replies()
+                gathering, told = Gathering(), 0
+        if len(gathering):
+            arrived(gathering.nodes[told:])
+            yield gathering.replies()
 
     def reply(self, kind: str, client: int, task: Task, request: Arrays) -> Reply | Failure:
         """Return a client's reply; whatever it raises is a failure of the client alone."""
@@ -86,5 +82,5 @@ class LocalPost(Post):
             self._request, self._bytes_down = request, self._on_the_wire(request, nbytes(request))
         return Reply(facts, copies, size, self._on_the_wire(copies, size), self._bytes_down)
 
-    def _on_the_wire(self, arrays: Arrays, size: int) -> float:
-        return float(len(pack(arrays)) if self.exact_bytes else size)
+    def _on_the_wire(self, arrays: Arrays, size: int) -> int:
+        return len(pack(arrays)) if self.exact_bytes else size

@@ -119,6 +119,6 @@ def _opened(message: Message, bytes_down: int, limit: int) -> Reply | Failure:
         facts = Declared.from_content(message.content)
         bundle = bundle_of(message.content)
         arrays = unpack(bundle, limit)
-        return Reply(facts, arrays, nbytes(arrays), float(len(bundle)), float(bytes_down))
+        return Reply(facts, arrays, nbytes(arrays), len(bundle), bytes_down)
     except InvalidArrays as error:
         return Failure(str(error))

@@ -28,15 +28,15 @@ class Reply(NamedTuple):
         Its answer.
     nbytes : int
         Memory that the arrays take.
-    bytes_up, bytes_down : float
+    bytes_up, bytes_down : int
         Size of the answer and of the request as they travel.
     """
 
     facts: Declared
     arrays: Arrays
     nbytes: int
-    bytes_up: float
-    bytes_down: float
+    bytes_up: int
+    bytes_down: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,23 +75,27 @@ class Replies:
 
 
 class Gathering:
-    """Replies put together until they are many or large: memory holds so much, and large ones go alone."""
+    """Replies put together until they are many or large: memory holds so much, and large ones go alone.
+
+    Attributes
+    ----------
+    nodes : list of int
+        Those that answered.
+    full : bool
+        Whether it is time to look at all.
+    """
 
     def __init__(self) -> None:
-        self._nodes: list[int] = []
+        self.nodes: list[int] = []
+        self.full = False
         self._clients: list[int] = []
         self._spent: list[float] = []
         self._arrays: list[Arrays] = []
         self._failures: dict[int, str] = {}
         self._bytes = 0
 
-    @property
-    def full(self) -> bool:
-        """Whether it is time to look at all."""
-        return len(self._nodes) == BATCH_CLIENTS or self._bytes > BATCH_BYTES
-
     def __len__(self) -> int:
-        return len(self._nodes) + len(self._failures)
+        return len(self.nodes) + len(self._failures)
 
     def put(self, node: int, reply: Reply | Failure) -> None:
         """Add what became of a request."""
@@ -99,16 +103,17 @@ class Gathering:
             self._failures[node] = reply.reason
             return
         (client, rows, seconds), arrays, nbytes, bytes_up, bytes_down = reply
-        self._nodes.append(node)
+        self.nodes.append(node)
         self._clients.append(client)
         self._spent += (rows, seconds, bytes_up, bytes_down)
         self._arrays.append(arrays)
         self._bytes += nbytes
+        self.full = self._bytes > BATCH_BYTES or len(self._arrays) == BATCH_CLIENTS
 
     def replies(self) -> Replies:
         """Return what there is."""
-        spent = np.array(self._spent, dtype=np.float64).reshape(len(self._nodes), 4)
-        return Replies(self._nodes, self._clients, spent, Batch(self._arrays), self._failures)
+        spent = np.array(self._spent, dtype=np.float64).reshape(len(self.nodes), 4)
+        return Replies(self.nodes, self._clients, spent, Batch(self._arrays), self._failures)
 
 
 def gathered(replies: Iterable[tuple[int, Reply | Failure]]) -> Iterator[Replies]:

@@ -272,7 +272,7 @@ class Stream(Post):
             self.alive += 1
             weakref.finalize(arrays["sum"], self.freed)
             self.most = max(self.most, self.alive)
-            yield node, Reply(Declared(node, 1, 0.0), arrays, nbytes(arrays), 0.0, 0.0)
+            yield node, Reply(Declared(node, 1, 0.0), arrays, nbytes(arrays), 0, 0)
             del arrays
 
     def freed(self):
