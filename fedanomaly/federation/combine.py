@@ -70,7 +70,7 @@ class Tally:
     def add_blocks(self, stacks: Arrays, who: list[int]) -> None:
         """Add the sums of answers of one form in the next blocks of clients."""
         added, known = self._of_form({name: stack[0] for name, stack in stacks.items()})
-        added.add_blocks(stacks)
+        added.add_blocks(who, stacks)
         known.extend(who)
 
     def sums(self) -> list[tuple[SecureSum, list[int]]]:

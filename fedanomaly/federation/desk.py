@@ -8,6 +8,7 @@ from socket import socket
 from typing import NoReturn
 
 from fedanomaly.core.arrays import Arrays, under_prefix
+from fedanomaly.federation.asked import Asked
 from fedanomaly.federation.intake import Intake
 from fedanomaly.federation.intake_kept import Kept, Scored, Unchecked
 from fedanomaly.federation.intake_sums import Means, Sums
@@ -30,7 +31,7 @@ class Desk:
     line : socket
         To the server.
     left : callable
-        Returns the numbers of neighbours that are left for this worker in an order for all workers.
+        Returns the numbers of the lots that are left for this worker in an order for all workers.
     now : callable
         Told which client is about to answer; :data:`NOBODY` at the end.
     """
@@ -46,39 +47,39 @@ class Desk:
         self._line = line
         self._left = left
         self._now = now
-        self._context: Arrays = {}
+        self._known: Arrays = {}  # of the last order
+        self._asked: Asked | None = None
         self._gathering = Gathering()
         self._accounts: list[Account] = []  # not sent yet
         self._arrived: list[int] = []
-        self._large = False  # neighbours' answers fill a batch: their sums do not wait for others'
+        self._large = False  # a lot's answers fill a batch: their sums do not wait for others'
         self._told = self._sent = 0.0  # when the server last heard anything, and of what was taken
 
     def serve(self) -> NoReturn:
         """Answer until the server is gone: :class:`EOFError`."""
         while True:
-            order = Order.from_arrays(receive(self._line), self._context)
-            self._context = order.context
+            order = Order.from_arrays(receive(self._line), self._known, self._asked)
+            self._known, self._asked = order.lasting, order.asked
             self._obey(order)
             del order  # its request may be large
 
     def _obey(self, order: Order) -> None:
         state = under_prefix(order.context, "state")
         question = Question(self._post.config, order.task, order.context["sizes"], state)
-        intake = INTAKES[order.intake](question, passes_on=True)
-        neighbours = order.neighbours()
-        if order.shared:
-            requests = dict.fromkeys(order.clients, order.requests[0])
-        else:
-            requests = dict(zip(order.clients, order.requests, strict=True))
+        whole, loose = INTAKES[order.intake](question, passes_on=True), Kept(question)
+        asked, requests = order.asked, order.request_of()
         self._told = self._sent = time.monotonic()
-        expected = None
-        for number in self._left() if order.shared else neighbours:
-            if number != expected or self._large or time.monotonic() - self._sent > TICK_SECONDS:
+        intake, expected = whole, None
+        for number in self._left() if order.shared else asked.neighbours:
+            begins = number in asked.heads or not whole.whole_blocks
+            overdue = self._large or time.monotonic() - self._sent > TICK_SECONDS
+            if number != expected or (begins and (overdue or intake is loose)):
                 self._send(intake)  # neighbours alone go together
+                intake = whole if begins else loose  # to a block's middle only the server can add
             elif self._gathering.full and intake.whole_blocks:
                 self._take(intake)
-            self._let_answer(order, neighbours[number], requests, intake)
-            expected = number + 1
+            self._let_answer(order, asked.neighbours[number], requests, intake)
+            expected = asked.after.get(number)
         self._now(NOBODY)
         self._send(intake, ends_order=True)
 
@@ -110,7 +111,7 @@ class Desk:
         self._take(intake)
         if self._accounts or ends_order:
             account = Account.joined(self._accounts)
-            self._pass_on(Parcel(self._arrived, account, intake.held(), ends_order))
+            self._pass_on(Parcel(self._arrived, account, intake.name, intake.held(), ends_order))
             self._accounts = []
             intake.forget()
         self._large, self._sent = False, time.monotonic()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 
 from fedanomaly.core.answers import Answers
 from fedanomaly.core.arrays import Arrays
@@ -25,9 +26,9 @@ from fedanomaly.privacy.sums import BlockSums, SecureSum
 class Exchange:
     """Asks the clients of a roster; names every one whose answer cannot be used.
 
-    Requests go by partition id, and every method also returns what the clients spent whose answers were
-    sound. All raise :class:`~fedanomaly.core.errors.FederationError` if these are fewer than the stated
-    minimum.
+    Requests go by partition id, ascending, and every method also returns what the clients spent whose
+    answers were sound. All raise :class:`~fedanomaly.core.errors.FederationError` if these are fewer than
+    the stated minimum.
 
     Parameters
     ----------
@@ -79,14 +80,9 @@ class Exchange:
         task = intake.question.task
         number, phase = task.server_round, _phase(kind, task)
         self.observer.asked(number, phase, task.participants)
-        nodes = {self.roster.nodes[client]: client for client in sorted(requests)}
-        by_node = {node: requests[client] for node, client in nodes.items()}
         spent: list[Spent] = []
-
-        def arrived(came: Sequence[int]) -> None:
-            self.observer.answered(number, phase, [nodes[node] for node in came])
-
-        for account in self.post.bring(kind, by_node, nodes, intake, arrived):
+        arrived = partial(self.observer.answered, number, phase)
+        for account in self.post.bring(kind, requests, self.roster.nodes, intake, arrived):
             spent.append(Spent(account.clients, account.spent))
             for client, reason in sorted(account.wrong.items()):
                 self._left_out(task, phase, client, reason)

@@ -33,7 +33,7 @@ class Intake(ABC):
     """
 
     name: ClassVar[str]
-    whole_blocks: ClassVar[bool] = False  # what it holds can be passed on only when it is of whole blocks
+    whole_blocks: ClassVar[bool] = False  # it has to see blocks of clients from their first one on
 
     def __init__(self, question: Question, passes_on: bool = False) -> None:
         self.question = question

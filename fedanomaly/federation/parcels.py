@@ -6,7 +6,6 @@ import json
 import struct
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
 from socket import MSG_WAITALL, socket
 from typing import Any
 
@@ -14,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fedanomaly.core.arrays import Arrays, under_prefix, with_prefix
+from fedanomaly.federation.asked import Asked
 from fedanomaly.federation.frames import frame, unframe
 from fedanomaly.federation.protocol import Task
 from fedanomaly.federation.question import Account
 
 _LENGTH = struct.Struct("<Q")
+_ASKED = "asked"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +34,12 @@ class Order:
         Which step of which round.
     intake : str
         Name of the intake that takes their answers.
-    clients : list of int
-        Partition ids, ascending.
+    asked : Asked
+        Who they are.
     requests : list of dict of ndarray
         What they are sent: one for all of them, or one each.
-    shared : int
-        If not 0, all workers have this order, and whichever is free lets the next so many neighbours answer.
+    shared : bool
+        Whether all workers have this order, and whichever is free lets the next lot of clients answer.
     context : dict of ndarray
         What decides how answers are taken: ``sizes``, ``state/...``.
     """
@@ -46,52 +47,46 @@ class Order:
     kind: str
     task: Task
     intake: str
-    clients: list[int]
+    asked: Asked
     requests: list[Arrays]
-    shared: int
+    shared: bool
     context: Arrays
 
-    def neighbours(self) -> dict[int, list[int]]:
-        """Return the clients that answer together, by number; all, where the order is not shared."""
-        if not self.shared:
-            return {0: self.clients}
-        numbers, firsts = np.unique(np.array(self.clients) // self.shared, return_index=True)
-        edges = [*firsts.tolist(), len(self.clients)]
-        return {n: self.clients[a:b] for n, (a, b) in zip(numbers.tolist(), pairwise(edges), strict=True)}
+    @cached_property
+    def lasting(self) -> Arrays:
+        """What the next order may have too: it travels once."""
+        return {**self.context, **with_prefix(self.asked.arrays, _ASKED)}
+
+    def request_of(self) -> dict[int, Arrays]:
+        """Return what each client is sent."""
+        clients = self.asked.clients
+        if len(self.requests) == 1:
+            return dict.fromkeys(clients, self.requests[0])
+        return dict(zip(clients, self.requests, strict=True))
 
     def to_arrays(self, known: Arrays) -> Arrays:
-        """Return the form that travels to a worker whose last order came with the context ``known``."""
-        same = [name for name, array in self.context.items() if known.get(name) is array]
+        """Return the form that travels to a worker that has ``known`` from its last order."""
+        same = [name for name, array in self.lasting.items() if known.get(name) is array]
         task = self.task
         step = (task.phase, task.index, task.server_round)
-        arrays = {
-            "facts": text([self.kind, step, self.intake, len(self.requests), self.shared, same]),
-            **self._who_and_what,
-        }
-        news = {name: array for name, array in self.context.items() if name not in same}
-        return arrays | with_prefix(news, "context")
-
-    @cached_property
-    def _who_and_what(self) -> Arrays:
-        """What every worker with this order is sent."""
-        arrays: Arrays = {
-            "participants": np.array(self.task.participants, dtype=np.int64),
-            "clients": np.array(self.clients, dtype=np.int64),
-        }
+        arrays = {"facts": text([self.kind, step, self.intake, len(self.requests), self.shared, same])}
         for number, request in enumerate(self.requests):
             arrays |= with_prefix(request, f"request{number}")
-        return arrays
+        news = {name: array for name, array in self.lasting.items() if name not in same}
+        return arrays | with_prefix(news, "lasting")
 
     @classmethod
-    def from_arrays(cls, arrays: Arrays, known: Arrays) -> Order:
-        """Read the form that travels; ``known`` is the context of the last order."""
+    def from_arrays(cls, arrays: Arrays, known: Arrays, last: Asked | None) -> Order:
+        """Read the form that travels, given what lasts of the last order and whom it asked."""
         kind, (phase, index, server_round), intake, n_requests, shared, same = plain(arrays["facts"])
-        task = Task(phase, index, server_round, tuple(arrays["participants"].tolist()))
         requests = [under_prefix(arrays, f"request{number}") for number in range(n_requests)]
-        context = {name: known[name] for name in same}
-        for name, array in under_prefix(arrays, "context").items():
-            context[name] = array.copy()  # or the whole order would stay in memory with it
-        return cls(kind, task, intake, arrays["clients"].tolist(), requests, shared, context)
+        lasting = {name: known[name] for name in same}
+        for name, array in under_prefix(arrays, "lasting").items():
+            lasting[name] = array.copy()  # or the whole order would stay in memory with it
+        asked = Asked.from_arrays(under_prefix(lasting, _ASKED), last)
+        context = {name: array for name, array in lasting.items() if not name.startswith(f"{_ASKED}/")}
+        task = Task(phase, index, server_round, asked.participants)
+        return cls(kind, task, intake, asked, requests, shared, context)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,14 +99,17 @@ class Parcel:
         Clients that have answered since the last parcel.
     account : Account
         What became of some clients that were asked one after the other.
+    intake : str
+        Name of the intake that took their answers.
     held : dict of ndarray
-        What an intake took from them.
+        What it took.
     ends_order : bool
         Nothing more comes.
     """
 
     arrived: list[int] = field(default_factory=list)
     account: Account = field(default_factory=lambda: Account.joined([]))
+    intake: str = ""
     held: Arrays = field(default_factory=dict)
     ends_order: bool = False
 
@@ -119,21 +117,19 @@ class Parcel:
         """Return the form that travels."""
         account = self.account
         return {
-            "ends_order": np.array(self.ends_order),
             "arrived": np.array(self.arrived, dtype=np.int64),
             "clients": np.array(account.clients, dtype=np.int64),
             "spent": account.spent,
-            "wrong": text(list(account.wrong.items())),
+            "facts": text([self.intake, self.ends_order, list(account.wrong.items())]),
             **with_prefix(self.held, "held"),
         }
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> Parcel:
         """Read the form that travels."""
-        wrong = dict(plain(arrays["wrong"]))
-        account = Account(arrays["clients"].tolist(), arrays["spent"], wrong)
-        held, ends_order = under_prefix(arrays, "held"), bool(arrays["ends_order"])
-        return cls(arrays["arrived"].tolist(), account, held, ends_order)
+        intake, ends_order, wrong = plain(arrays["facts"])
+        account = Account(arrays["clients"].tolist(), arrays["spent"], dict(wrong))
+        return cls(arrays["arrived"].tolist(), account, intake, under_prefix(arrays, "held"), ends_order)
 
 
 def send(line: socket, arrays: Arrays) -> None:

@@ -20,7 +20,7 @@ from fedanomaly.federation.wire import MAX_BYTES, pack, unpack
 
 Arrived = Callable[[Sequence[int]], None]
 Nodes = Mapping[int, int]
-"""Partition ids by node, ascending by client."""
+"""By partition id."""
 INTRODUCTION_BYTES = 1 << 20
 
 
@@ -61,11 +61,30 @@ class Post(ABC):
 
         Answers are taken in the order of the clients, whatever the order of arrival, and forgotten:
         nothing is kept but what the intake keeps. A post may take them where the clients are.
+
+        Parameters
+        ----------
+        kind : str
+            Of message.
+        requests : mapping of int to dict of ndarray
+            By partition id, ascending.
+        nodes : mapping of int to int
+            Node of each client.
+        intake : Intake
+            Knows the question.
+        arrived : callable
+            Told of every client that answers, soon after it does.
         """
-        for replies in self.ask(kind, intake.question.task, requests, arrived):
-            clients = [nodes[node] for node in replies.nodes]
-            failures = {nodes[node]: reason for node, reason in replies.failures.items()}
-            account = intake.account(clients, replies, failures)
+        clients = {nodes[client]: client for client in requests}
+        by_node = {node: requests[client] for node, client in clients.items()}
+
+        def came(from_nodes: Sequence[int]) -> None:
+            arrived([clients[node] for node in from_nodes])
+
+        for replies in self.ask(kind, intake.question.task, by_node, came):
+            asked = [clients[node] for node in replies.nodes]
+            failures = {clients[node]: reason for node, reason in replies.failures.items()}
+            account = intake.account(asked, replies, failures)
             del replies  # before the next ones come: never two batches in memory
             yield account
 

@@ -7,12 +7,13 @@ import os
 import struct
 import termios
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
 
+from fedanomaly.federation.asked import block_of
 from fedanomaly.privacy.sums import block_size
 
 ROWS_A_CALL = 200
@@ -54,9 +55,10 @@ class Shares:
         """Return the number of the client's worker."""
         return self.worker_of_block[self.block_of(client)]
 
-    def workers_of(self, clients: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the number of each client's worker."""
-        return np.array(self.worker_of_block)[clients // self.size]
+    def by_worker(self, lots: npt.NDArray[np.int64], workers: int) -> list[npt.NDArray[np.int64]]:
+        """Return the numbers of each worker's lots."""
+        owners = np.array(self.worker_of_block)[block_of(lots)]
+        return [lots[owners == worker] for worker in range(workers)]
 
 
 class Queue:
@@ -69,9 +71,9 @@ class Queue:
         self._read, self._write = os.pipe()
         os.set_blocking(self._read, False)
 
-    def put(self, numbers: Iterable[int]) -> None:
-        """Append numbers."""
-        os.write(self._write, b"".join(map(_NUMBER.pack, numbers)))
+    def put(self, numbers: npt.ArrayLike) -> None:
+        """Append whole numbers."""
+        os.write(self._write, np.asarray(numbers, dtype="<u8").tobytes())
 
     def take(self, most: int = 1) -> list[int]:
         """Return up to ``most`` of the first numbers, which nobody else gets; none if there are none."""

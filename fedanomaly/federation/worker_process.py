@@ -58,7 +58,7 @@ class Worker:
         self.busy = True
         with contextlib.suppress(OSError):  # then nothing will come back
             send(self.line, order.to_arrays(self.known))
-        self.known = order.context
+        self.known = order.lasting
 
     def next_parcel(self) -> Parcel:
         """Return the next parcel, waiting for it; from a worker that is gone, that it ends its order."""

@@ -14,9 +14,10 @@ from __future__ import annotations
 import mmap
 import os
 import selectors
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from itertools import groupby
+from itertools import groupby, repeat
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,11 @@ import numpy as np
 from fedanomaly.core.arrays import Arrays, with_prefix
 from fedanomaly.core.errors import FederationError, UserError
 from fedanomaly.federation import client as verbs
+from fedanomaly.federation.asked import Asked
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.desk import Desk
 from fedanomaly.federation.intake import Intake
-from fedanomaly.federation.intake_kept import Unchecked
+from fedanomaly.federation.intake_kept import Unchecked, take_over
 from fedanomaly.federation.layout import layout
 from fedanomaly.federation.local_post import LocalPost
 from fedanomaly.federation.parcels import Order, Parcel
@@ -39,8 +41,6 @@ from fedanomaly.federation.replies import Replies
 from fedanomaly.federation.spent import NOTHING
 from fedanomaly.federation.worker_process import Worker
 
-PIECES_A_BLOCK = 8
-"""Neighbours whose answers are not summed are shared out in smaller lots: workers end together."""
 GONE = "its worker process is gone"
 
 
@@ -75,7 +75,7 @@ class ForkedPost(LocalPost):
         super().__init__(config, work, exact_bytes)
         held = layout(config)  # read before the fork: shared
         self._shares = Shares([len(part) for part in held.indices], workers)
-        self._few = -(-self._shares.size // PIECES_A_BLOCK)
+        self._asked: Asked | None = None
         self._help = work is verbs or getattr(work, "stateless", False)
         self._lost: set[int] = set()
         self._at_work = memoryview(mmap.mmap(-1, 8 * workers)).cast("q")  # by worker: the client that answers
@@ -100,13 +100,17 @@ class ForkedPost(LocalPost):
         """Let the workers answer at the same time; yield the replies in the given order."""
         nothing = np.zeros((self.config.clients, 6), dtype=np.int64)
         kept = Unchecked(Question(self.config, task, nothing, {}))
-        nodes = {node: node - 1 for node in requests}
-        for account in self.bring(kind, requests, nodes, kept, arrived):
-            answered = [client + 1 for client in account.clients]
+        by_client = {node - 1: request for node, request in requests.items()}
+
+        def answered(clients: Sequence[int]) -> None:
+            arrived([client + 1 for client in clients])
+
+        for account in self.bring(kind, by_client, {}, kept, answered):
+            nodes = [client + 1 for client in account.clients]
             failures = {client + 1: reason for client, reason in account.wrong.items()}
             batch = kept.answers.batch
             kept.forget()
-            yield Replies(answered, account.clients, account.spent, batch, failures)
+            yield Replies(nodes, account.clients, account.spent, batch, failures)
 
     def bring(
         self, kind: str, requests: Mapping[int, Arrays], nodes: Nodes, intake: Intake, arrived: Arrived
@@ -114,11 +118,9 @@ class ForkedPost(LocalPost):
         """Let the workers take the answers at the same time; put together what they took, block by block."""
         if not self._workers:
             raise FederationError("the workers of this run have been dismissed")
-        question = intake.question
-        context = {"sizes": question.sizes, **with_prefix(question.state, "state")}
-        clients = list(nodes.values())
-        order = partial(Order, kind, question.task, intake.name, context=context)
-        self._order(order, clients, requests, self._shares.size if intake.whole_blocks else self._few)
+        clients = list(requests)
+        if clients:
+            self._order(kind, requests, clients, intake)
         arriving, early, at = self._arriving(arrived), dict[int, Parcel](), 0
         try:
             while at < len(clients):
@@ -128,7 +130,7 @@ class ForkedPost(LocalPost):
                 if (parcel := early.pop(first, None)) is not None:
                     account = parcel.account
                     if account.clients:
-                        intake.add(parcel.held)
+                        take_over(intake, parcel.intake, parcel.held)
                     del parcel
                 else:  # and nothing more comes
                     account = Account([], NOTHING.values, {first: GONE})
@@ -140,38 +142,48 @@ class ForkedPost(LocalPost):
             self.close()
             raise
 
-    def _order(
-        self, order: Callable[..., Order], clients: list[int], requests: Mapping[int, Arrays], few: int
-    ) -> None:
-        """Let all workers share out the clients, a few neighbours at a time, or each have its own blocks.
+    def _order(self, kind: str, requests: Mapping[int, Arrays], clients: list[int], intake: Intake) -> None:
+        """Let all workers share out the clients, a lot at a time, or each have its own blocks.
 
         The latter where requests differ: nobody is sent what others may answer.
         """
-        if len(set(map(id, requests.values()))) == 1:
-            numbers = np.unique(np.array(clients) // few)
-            workers = self._shares.workers_of(numbers * few)
-            for own, queue in enumerate(self._queues):
-                queue.put(numbers[workers == own].tolist())
-            for_all = order(clients=clients, requests=[requests[clients[0] + 1]], shared=few)
+        question = intake.question
+        context = {"sizes": question.sizes, **with_prefix(question.state, "state")}
+        order = partial(Order, kind, question.task, intake.name, context=context)
+        asked = self._who(clients, question.task.participants)
+        first = requests[clients[0]]
+        if all(map(is_, requests.values(), repeat(first))):
+            lots = self._shares.by_worker(asked.lots, len(self._workers))
+            for queue, numbers in zip(self._queues, lots, strict=True):
+                queue.put(numbers)
+            for_all = order(asked=asked, requests=[first], shared=True)
             for worker in self._workers:
                 worker.orders.append(for_all)
         else:
             for _, neighbours in groupby(clients, self._shares.block_of):
                 block = list(neighbours)
-                each = [requests[client + 1] for client in block]
+                each = [requests[client] for client in block]
                 worker = self._workers[self._shares.worker_of(block[0])]
-                worker.orders.append(order(clients=block, requests=each, shared=0))
+                few = Asked(block, asked.participants, self._shares.size)
+                worker.orders.append(order(asked=few, requests=each, shared=False))
         self._inherit()
         for worker in self._workers:
             worker.order_next()
+
+    def _who(self, clients: list[int], participants: tuple[int, ...]) -> Asked:
+        """Return who is asked; the same object as long as they are the same."""
+        last = self._asked
+        if last is None or last.clients != clients or last.participants != participants:
+            self._asked = last = Asked(clients, participants, self._shares.size)
+        return last
 
     def _mourn(self, worker: Worker) -> None:
         """Give up the client at whose answer a worker died; or all it had, where others cannot help."""
         if self._help:
             self._lost.add(self._at_work[worker.number])
         else:
-            owners = self._shares.workers_of(np.arange(self.config.clients))
-            self._lost.update(np.flatnonzero(owners == worker.number).tolist())
+            everybody = range(self.config.clients)
+            self._lost.update(c for c in everybody if self._shares.worker_of(c) == worker.number)
         self._inherit()
 
     def _inherit(self) -> None:
@@ -197,7 +209,7 @@ class ForkedPost(LocalPost):
                 if parcel.ends_order:
                     worker.order_next()
                 if parcel.arrived:
-                    arrived([client + 1 for client in parcel.arrived])
+                    arrived(parcel.arrived)
                 if len(parcel.account):
                     yield parcel
 

@@ -55,11 +55,19 @@ class SecureSum:
                 else:
                     self._sum[name] = _sum_in_order(np.concatenate([total[None], stack[few]]))
 
-    def add_blocks(self, stacks: Arrays) -> None:
-        """Add the sums of the next blocks that have any answers, as :class:`BlockSums` gives them."""
-        self._enter(-1)
-        for number in range(len(next(iter(stacks.values())))):
-            add_in_place(self._before, {name: stack[number] for name, stack in stacks.items()})
+    def add_blocks(self, clients: Sequence[int], stacks: Arrays) -> None:
+        """Add the sums of the next blocks that have any answers, as :class:`BlockSums` gives them.
+
+        Parameters
+        ----------
+        clients : list of int
+            Whose answers are in them. Others of the last block may follow by themselves.
+        stacks : dict of ndarray
+            Every array with one axis more in front.
+        """
+        for number, (block, _) in enumerate(self._blocks(clients)):
+            self._enter(block)
+            self._sum = {name: stack[number] for name, stack in stacks.items()}
 
     @property
     def total(self) -> Arrays:
@@ -91,12 +99,6 @@ class BlockSums(SecureSum):
     def __init__(self, clients: int) -> None:
         super().__init__(clients)
         self._blocks_before: list[Arrays] = []
-
-    def add_blocks(self, stacks: Arrays) -> None:
-        """Take the sums of the next blocks."""
-        self._enter(-1)
-        for number in range(len(next(iter(stacks.values())))):
-            self._leave({name: stack[number] for name, stack in stacks.items()})
 
     @property
     def stacks(self) -> Arrays:

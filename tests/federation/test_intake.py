@@ -13,9 +13,10 @@ from fedanomaly.core.arrays import digest
 from fedanomaly.core.steps import WeightsStep
 from fedanomaly.federation import RunConfig
 from fedanomaly.federation import client as verbs
+from fedanomaly.federation.asked import LOTS_A_BLOCK, Asked
 from fedanomaly.federation.combine import combine
 from fedanomaly.federation.frames import frame, unframe
-from fedanomaly.federation.intake_kept import Kept, Scored, Unchecked
+from fedanomaly.federation.intake_kept import Kept, Scored, Unchecked, take_over
 from fedanomaly.federation.intake_sums import Means, Sums
 from fedanomaly.federation.parcels import Order, Parcel
 from fedanomaly.federation.protocol import ROUND, SCALING, SETUP, TRAIN, Task
@@ -113,18 +114,21 @@ def test_workers_and_the_server_take_the_same(answered, data):
     together, accounts = cls(question), []
     edges = sorted({0, CLIENTS, *data.draw(st.lists(st.integers(0, CLIENTS), max_size=6))})
     size = block_size(CLIENTS)
-    edges = sorted({min(CLIENTS, edge // size * size) for edge in edges} | {CLIENTS})
+    if cls.whole_blocks:  # whoever begins in the middle of a block keeps its answers until the next
+        edges = sorted({*edges, *(min(CLIENTS, -(-edge // size) * size) for edge in edges)})
     for start, stop in pairwise(edges):
-        worker, few = cls(question, passes_on=True), everybody[start:stop]
+        loose = cls.whole_blocks and start % size
+        worker, few = Kept(question) if loose else cls(question, passes_on=True), everybody[start:stop]
         middle = len(few) // 2  # two batches of one worker
         for part in (few[:middle], few[middle:]):
             if part:
                 accounts.append(worker.account(part, replies(question, answers, part), {}))
-        parcel = Parcel.from_arrays(travelled(Parcel(few, accounts[-1], worker.held()).to_arrays()))
+        sent = Parcel(few, accounts[-1], worker.name, worker.held())
+        parcel = Parcel.from_arrays(travelled(sent.to_arrays()))
         assert (parcel.arrived, parcel.account.clients) == (few, accounts[-1].clients)
-        assert parcel.account.wrong == accounts[-1].wrong
+        assert (parcel.account.wrong, parcel.intake) == (accounts[-1].wrong, worker.name)
         if worker.held():
-            together.add(parcel.held)
+            take_over(together, parcel.intake, parcel.held)
     both = Account.joined(accounts)
     assert (both.clients, both.wrong) == (account.clients, account.wrong)
     np.testing.assert_array_equal(both.spent, account.spent)
@@ -148,20 +152,36 @@ def test_a_worker_is_told_what_is_new_to_it():
     known = {"sizes": np.ones((2, 6)), "state/a": np.arange(3), "state/gone": np.ones(1)}
     context = {"sizes": known["sizes"], "state/a": np.arange(4), "state/new": np.array(2.5)}
     task = Task(ROUND, 0, 1, (0, 1))
-    order = Order(TRAIN, task, "kept", [0, 1], [{"r": np.ones(3)}], 4, context)
+    asked = Asked([0, 1], (0, 1), 1)
+    order = Order(TRAIN, task, "kept", asked, [{"r": np.ones(3)}], True, context)
     sent = order.to_arrays(known)
-    assert "context/sizes" not in sent
-    back = Order.from_arrays(travelled(sent), known)
+    assert "lasting/sizes" not in sent
+    back = Order.from_arrays(travelled(sent), known, None)
     assert back.context["sizes"] is known["sizes"]
     assert digest(back.context) == digest(context)
-    assert (back.kind, back.task, back.intake, back.clients, back.shared) == (
-        TRAIN,
-        task,
-        "kept",
-        [0, 1],
-        4,
-    )
-    assert digest(back.requests[0]) == digest(order.requests[0])
+    assert (back.kind, back.task, back.intake, back.shared) == (TRAIN, task, "kept", True)
+    assert (back.asked.clients, back.asked.neighbours) == ([0, 1], {0: [0], 8: [1]})
+    assert digest(back.request_of()[1]) == digest(order.requests[0])
+
+    again = Order(TRAIN, task, "kept", asked, [{"r": np.zeros(3)}], True, context)
+    back_again = Order.from_arrays(travelled(again.to_arrays(order.lasting)), back.lasting, back.asked)
+    assert back_again.asked is back.asked
+    assert again.to_arrays(order.lasting).keys() == {"facts", "request0/r"}
+
+
+@given(st.integers(1, 3000), st.data())
+def test_lots_are_neighbours_within_blocks(clients, data):
+    block = block_size(clients)
+    who = sorted(data.draw(st.sets(st.integers(0, clients - 1), min_size=1, max_size=400)))
+    asked = Asked(who, (), block)
+    assert [client for lot in asked.neighbours.values() for client in lot] == who
+    assert list(asked.neighbours) == sorted(asked.neighbours)
+    firsts = {client // block: client for client in reversed(who)}
+    assert {asked.neighbours[lot][0] for lot in asked.heads} == set(firsts.values())
+    for lot, few in asked.neighbours.items():
+        assert {client // block for client in few} == {lot // LOTS_A_BLOCK}
+        assert len(few) <= -(-block // LOTS_A_BLOCK)
+    assert list(asked.after.values()) == list(asked.neighbours)[1:]
 
 
 def test_answers_of_batches_are_joined():

@@ -178,11 +178,10 @@ def test_clients_keep_to_their_worker_unless_their_verbs_are_stateless():
 
         own = {name: getattr(verbs, name) for name in ("load_partition", "build", "evaluate")}
         with ForkedPost(CONFIG, SimpleNamespace(train=train, **own, stateless=stateless), workers=2) as post:
-            nodes = {client + 1: client for client in range(6)}
-            state = {"rows": np.full(6, 30)}
+            request = {"rows": np.full(6, 30)}
             task = Task("round", 0, 1, tuple(range(6)))
             kept = Unchecked(Question(CONFIG, task, np.zeros((6, 6), dtype=np.int64), {}))
-            for _ in post.bring(TRAIN, dict.fromkeys(nodes, state), nodes, kept, lambda node: None):
+            for _ in post.bring(TRAIN, dict.fromkeys(range(6), request), {}, kept, lambda clients: None):
                 pass
             homes = [post._workers[post._shares.worker_of(client)].process for client in range(6)]
         return [int(arrays["process"][0]) for _, arrays in kept.answers], homes
@@ -192,6 +191,28 @@ def test_clients_keep_to_their_worker_unless_their_verbs_are_stateless():
     processes, homes = seen(stateless=True)
     assert len(set(processes)) == 2
     assert processes != homes
+
+
+def test_a_worker_may_help_in_the_middle_of_a_block():
+    config = replace(SUMS, data="synthetic", rows=4000, clients=128, partition="iid", rounds=1)
+    came, come = os.pipe()
+
+    def train(config, rows, task, request, client):
+        if task.phase == "scaling" and client == 1:  # its worker waits until another one has had the third
+            select.select([came], [], [], 60)
+        if task.phase == "scaling" and client == 2:
+            os.write(come, os.getpid().to_bytes(4, "little"))
+        return verbs.train(config, rows, task, request, client)
+
+    own = {name: getattr(verbs, name) for name in ("load_partition", "build", "evaluate")}
+    with ForkedPost(config, SimpleNamespace(train=train, **own, stateless=True), workers=2) as post:
+        homes = [worker.process for worker in post._workers]
+        helped = Coordinator(config, post, Observer())
+        helped.run()
+    alone = Coordinator(config, LocalPost(config), Observer())
+    alone.run()
+    assert int.from_bytes(os.read(came, 4), "little") == homes[1]  # clients 0 to 3 are the first one's
+    assert digest(helped.state) == digest(alone.state)
 
 
 def test_whatever_befalls_the_clients_of_one_worker_each_is_named_once():
