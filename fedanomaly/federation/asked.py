@@ -28,6 +28,11 @@ class Asked:
         Of the task.
     block : int
         Clients a block; see :func:`~fedanomaly.privacy.sums.block_size`.
+
+    Attributes
+    ----------
+    arrays : dict of ndarray
+        The form that travels: ``clients``, the number of each one's lot (``lots``), ``participants``.
     """
 
     def __init__(self, clients: list[int], participants: tuple[int, ...], block: int) -> None:

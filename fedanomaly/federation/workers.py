@@ -1,12 +1,12 @@
 """The local engine over several processes: forked workers that share out the clients.
 
 A worker is a copy of this process at the moment of the fork: data, compiled kernels and the verbs are
-shared, not sent. It takes the answers of a block of clients itself (see
-:mod:`~fedanomaly.federation.intake`), and what the workers made of them is put together in the order of
-the blocks: nothing depends on how many workers there are, or on who had which block. Every client has
-a worker that keeps its rows in memory; one that has nothing left to do helps the others. When a worker
-dies, the clients whose answers it had not sent yet are left out of the step, and the one that was
-answering is not asked again.
+shared, not sent. It takes the answers of its clients itself (see :mod:`~fedanomaly.federation.intake`),
+and what the workers made of them is put together in the order of the clients: nothing depends on how many
+workers there are, or on who had which clients. Every client has a worker that keeps its rows in memory;
+one that has nothing left to do helps the others. Where it begins in the middle of a block of clients that
+are summed together, it passes answers on as they came. When a worker dies, the clients whose answers it
+had not sent yet are left out of the step, and the one that was answering is not asked again.
 """
 
 from __future__ import annotations
