@@ -29,6 +29,8 @@ Counts = npt.NDArray[np.int64]
 Refine = Callable[[Floats, Counts], Floats]
 """From one feature's cuts (ascending) and counts (one more) to the cuts of the next exchange."""
 
+CUTS_A_ROW = 8
+"""So many cuts are found among sorted values in the time that one value takes to find its bin."""
 END = 2.0**96
 _POWERS = 2.0 ** np.arange(-32, 96)
 OCTAVES: Floats = np.concatenate([-_POWERS[::-1], _POWERS])
@@ -54,7 +56,7 @@ class CountStep(AdditiveStep):
     def answer(self, request: Arrays, X: Array, y: Array | None, turn: Turn) -> Arrays:
         """Return ``counts`` of shape (n_features, n_cuts + 1), int64."""
         cuts = require_cuts(request, X.shape[1])
-        return {"counts": np.array([_counted(X[:, f], cuts[f]) for f in range(X.shape[1])], dtype=np.int64)}
+        return {"counts": counted(X, cuts)}
 
     def check(self, state: Arrays, answer: Arrays, turn: Turn) -> None:
         """Accept histograms of one and the same number of rows, no more than the client can have."""
@@ -105,6 +107,22 @@ def bins_of(values: Array, cuts: Floats) -> npt.NDArray[np.int64]:
     return np.asarray(np.searchsorted(cuts, values, side="right"), dtype=np.int64)
 
 
+def counted(X: Array, cuts: Floats) -> Counts:
+    """Return how many values of each feature lie between any two of its cuts, shape (n_features, n_cuts + 1).
+
+    Cuts are looked up among sorted values, not values among cuts: sorting is vectorised, and each look-up
+    then begins where the last one ended. Except for few rows, fewer than what finding all cuts would cost.
+    """
+    n_rows, n_cuts = len(X), cuts.shape[1]
+    if n_rows * CUTS_A_ROW < n_cuts:
+        each = [np.bincount(bins_of(x, own), minlength=n_cuts + 1) for x, own in zip(X.T, cuts, strict=True)]
+        return np.array(each, dtype=np.int64)
+    columns = X.T.copy()
+    columns.sort(axis=1)
+    below = np.array([column.searchsorted(own) for column, own in zip(columns, cuts, strict=True)])
+    return np.diff(below, axis=1, prepend=0, append=n_rows).astype(np.int64, copy=False)
+
+
 def around_quantiles(shares: Sequence[float], pieces: int) -> Refine:
     """Return the refinement that cuts each of the bins which hold these quantiles into equal pieces."""
 
@@ -149,10 +167,6 @@ def even_in_log_tails(n_cuts: int) -> Refine:
 
 def _cuts(state: Arrays) -> Floats:
     return state.get("grid/cuts", OCTAVES[None])
-
-
-def _counted(values: Array, cuts: Floats) -> Counts:
-    return np.bincount(bins_of(values, cuts), minlength=len(cuts) + 1).astype(np.int64)
 
 
 def _edges(cuts: Floats) -> Floats:

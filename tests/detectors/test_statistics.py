@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from fedanomaly.core.arrays import Arrays, digest
 from fedanomaly.core.errors import InvalidArrays, UserError
 from fedanomaly.core.keyed import Turn, keyed_generator
 from fedanomaly.detectors import ECOD, GMM, HBOS, IQR, PCA, Detector, Mahalanobis, ZScore
-from fedanomaly.detectors._grid import OCTAVES, bins_of, bracket, even_in_log_tails
+from fedanomaly.detectors._grid import OCTAVES, bins_of, bracket, counted, even_in_log_tails
 from fedanomaly.detectors._mixture import Mixture
 from fedanomaly.detectors.contract import check_detector, run_steps
 
@@ -257,6 +258,21 @@ def test_ecod_is_close_to_the_papers_algorithm_where_they_do_not() -> None:
     assert np.abs(difference).max() < 7 * step and np.abs(difference).mean() < step
     ranks = np.argsort(np.argsort(expected)), np.argsort(np.argsort(detector.score_samples(new)))
     assert np.corrcoef(*ranks)[0, 1] > 0.999
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 90), st.integers(1, 3), st.integers(1, 300), st.integers(0, 10**6))
+def test_few_rows_and_many_are_counted_alike(n: int, n_features: int, n_cuts: int, seed: int) -> None:
+    generator = keyed_generator(seed, "counted")
+    X = generator.integers(-4, 4, size=(n, n_features)) / 4.0  # some lie on a cut, and some cuts are equal
+    cuts = np.sort(generator.integers(-4, 4, size=(n_features, n_cuts)) / 4.0, axis=1)
+    before, counts = X.copy(), counted(X, cuts)
+    assert counts.dtype == np.int64 and counts.shape == (n_features, n_cuts + 1)
+    for feature, own, found in zip(X.T, cuts, counts, strict=True):
+        edges = np.concatenate([[-np.inf], own, [np.inf]])
+        expected = [np.sum((low <= feature) & (feature < high)) for low, high in pairwise(edges)]
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(X, before)
 
 
 @settings(max_examples=40)
