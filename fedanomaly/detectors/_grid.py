@@ -127,19 +127,22 @@ def around_quantiles(shares: Sequence[float], pieces: int) -> Refine:
     """Return the refinement that cuts each of the bins which hold these quantiles into equal pieces."""
 
     def refine(cuts: Floats, counts: Counts) -> Floats:
-        brackets = [bracket(cuts, counts, share) for share in shares]
-        return np.sort(np.concatenate([np.linspace(low, high, pieces + 1) for low, high in brackets]))
+        low, high = brackets(cuts, counts, shares)
+        return np.sort(np.linspace(low, high, pieces + 1), axis=None)
 
     return refine
 
 
-def bracket(cuts: Floats, counts: Counts, share: float) -> tuple[float, float]:
-    """Return the bin that holds the smallest value with at least this share of rows at or below it."""
-    cumulative = np.cumsum(counts)
-    rank = min(max(1, int(np.ceil(share * int(cumulative[-1])))), int(cumulative[-1]))
-    at = int(np.searchsorted(cumulative, rank))
-    edges = _edges(cuts)
-    return float(edges[at]), float(edges[at + 1])
+def brackets(cuts: Floats, counts: Counts, shares: Sequence[float]) -> tuple[Floats, Floats]:
+    """Return the bin that holds the smallest value with at least so large a share of rows at or below it.
+
+    Both ends of one bin for every share, each of shape (n_shares,).
+    """
+    cumulative = counts.cumsum()
+    n_rows = cumulative[-1]
+    ranks = np.clip(np.ceil(np.multiply(shares, n_rows)).astype(np.int64), 1, n_rows)
+    at, edges = cumulative.searchsorted(ranks), _edges(cuts)
+    return edges[at], edges[at + 1]
 
 
 def even_in_log_tails(n_cuts: int) -> Refine:

@@ -12,7 +12,7 @@ from fedanomaly.core.steps import AdditiveStep
 from fedanomaly.detectors import _params
 from fedanomaly.detectors._additive import Sum, Terms
 from fedanomaly.detectors._binned import BinnedDetector, at_least_half
-from fedanomaly.detectors._grid import Counts, CountStep, Floats, Refine, around_quantiles, bracket
+from fedanomaly.detectors._grid import Counts, CountStep, Floats, Refine, around_quantiles, brackets
 from fedanomaly.detectors.base import DETECTORS, Aggregation, check_params
 
 MOST_BINS = 4096
@@ -41,9 +41,8 @@ def over_range(n_bins: int) -> Refine:
     """Return the refinement to ``n_bins`` bins of equal width from the least to the greatest value."""
 
     def refine(cuts: Floats, counts: Counts) -> Floats:
-        low, _ = bracket(cuts, counts, 0.0)
-        _, high = bracket(cuts, counts, 1.0)
-        return np.sort(np.linspace(low, high, n_bins + 1))
+        low, high = brackets(cuts, counts, (0.0, 1.0))
+        return np.sort(np.linspace(low[0], high[1], n_bins + 1))
 
     return refine
 

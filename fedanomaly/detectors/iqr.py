@@ -12,12 +12,13 @@ from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.steps import AdditiveStep
 from fedanomaly.detectors import _params
 from fedanomaly.detectors._additive import AdditiveDetector, Sum, Terms
-from fedanomaly.detectors._grid import CountStep, Floats, around_quantiles, bracket
+from fedanomaly.detectors._grid import CountStep, Floats, around_quantiles, brackets
 from fedanomaly.detectors._received import LARGE, require_float64
 from fedanomaly.detectors.base import DETECTORS, Aggregation, check_params
 
 # the interquartile range, or the next wider one where a feature is mostly one value
 _RANGES = ((0.25, 0.75), (0.05, 0.95), (0.01, 0.99), (0.0, 1.0))
+_SHARES = tuple(share for ends in _RANGES for share in ends)
 
 # of the distance of a normal variable beyond its quartiles, in interquartile ranges
 _NORMAL_MEAN, _NORMAL_DEVIATION = 0.2211, 0.3396
@@ -34,7 +35,7 @@ class QuartileSum(Sum):
 
     def steps(self) -> Sequence[AdditiveStep]:
         """Count on octaves, then close in on all quantiles."""
-        closer = around_quantiles([share for pair in _RANGES for share in pair], 64)
+        closer = around_quantiles(_SHARES, 64)
         return *([CountStep(closer)] * 4), CountStep()
 
     def model(self, state: Arrays) -> Arrays:
@@ -47,14 +48,10 @@ class QuartileSum(Sum):
 
 def _quartiles(cuts: Floats, counts: Array) -> tuple[float, float, float]:
     """Return the quartiles of a feature and the first range that is more than one bin; 1 if none is."""
-
-    def quantile(share: float) -> float:
-        low, high = bracket(cuts, counts, share)
-        return low + (high - low) / 2
-
-    lower, upper = quantile(0.25), quantile(0.75)
-    widths = (quantile(high) - quantile(low) for low, high in _RANGES)
-    return lower, upper, next((width for width in widths if width > 1 / LARGE), 1.0)
+    low, high = brackets(cuts, counts, _SHARES)
+    first, last = (low + (high - low) / 2).reshape(len(_RANGES), 2).T.tolist()
+    widths = (end - start for start, end in zip(first, last, strict=True))
+    return first[0], last[0], next((width for width in widths if width > 1 / LARGE), 1.0)
 
 
 @DETECTORS.register("iqr")
