@@ -19,6 +19,8 @@ pytestmark = [
     pytest.mark.xdist_group("deployment"),
 ]
 
+only_linux_tells = pytest.mark.skipif(sys.platform != "linux", reason="children are told by Linux alone")
+
 
 def assert_one_sentence(process, sentence):
     lines = [line for line in process.log.read_text().splitlines() if not line.startswith("waiting for")]
@@ -171,6 +173,28 @@ def test_ctrl_c_at_the_clients_ends_both(federation):
     assert federation.summary["status"] in ("failed", "interrupted")
     assert federation.summary["rounds"] >= 1
     federation.assert_all_gone()
+
+
+@only_linux_tells
+def test_nothing_is_left_of_a_server_that_was_killed(federation):
+    server, clients = federation.server("--rounds", 500, "--clients", 2), federation.clients(2)
+    federation.wait_for_rounds(1)
+    server.send_signal(signal.SIGKILL)
+    federation.ended(server)
+    federation.ended(clients, 120)
+    federation.assert_all_gone()
+    assert federation.summary["rounds"] >= 1
+
+
+@only_linux_tells
+def test_nothing_is_left_of_clients_whose_launcher_was_killed(federation):
+    server, clients = federation.server("--rounds", 500, "--clients", 2), federation.clients(2)
+    federation.wait_for_rounds(1)
+    clients.send_signal(signal.SIGKILL)
+    federation.ended(clients)
+    assert federation.ended(server, 180) == 1, federation.logs()
+    federation.assert_all_gone()
+    assert federation.summary["status"] == "failed"
 
 
 def test_only_known_nodes_may_join_over_tls(federation, tmp_path):

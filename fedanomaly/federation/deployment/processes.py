@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import http.client
 import os
 import signal
@@ -12,10 +13,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 GRACE_SECONDS = 5.0
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_LIBC = ctypes.CDLL(None)  # loaded before any fork
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -39,7 +43,7 @@ def program(name: str) -> str:
 def start(
     command: list[str], log: Path, env: Mapping[str, str], cwd: Path | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start a program as the head of a process group of its own, its output in ``log``."""
+    """Start a program as the head of a process group of its own, output in ``log``; from the main thread."""
     with log.open("ab") as file:
         return subprocess.Popen(
             command,
@@ -49,22 +53,33 @@ def start(
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=partial(_end_with, os.getpid()),
         )
 
 
 def fork(work: Callable[[], object], log: Path, env: Mapping[str, str]) -> int:
-    """Run ``work`` in a forked child, its output in ``log``; return the child's process id."""
+    """Run ``work`` in a forked child, its output in ``log``; return its process id; from the main thread."""
     sys.stdout.flush()
     sys.stderr.flush()
+    parent = os.getpid()
     child = os.fork()
     if child:
         return child
-    _child(work, log, env)
+    _child(parent, work, log, env)
 
 
-def _child(work: Callable[[], object], log: Path, env: Mapping[str, str]) -> NoReturn:
+def _end_with(parent: int) -> None:
+    """Have the kernel terminate this process when the thread that started it is gone, killed perhaps."""
+    if sys.platform == "linux":
+        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it went before we asked
+            os._exit(1)
+
+
+def _child(parent: int, work: Callable[[], object], log: Path, env: Mapping[str, str]) -> NoReturn:
     code = 1
     try:
+        _end_with(parent)
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
