@@ -19,7 +19,7 @@ from typing import NoReturn
 
 GRACE_SECONDS = 5.0
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_LIBC = ctypes.CDLL(None)  # loaded before any fork
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded before any fork
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -70,7 +70,7 @@ def fork(work: Callable[[], object], log: Path, env: Mapping[str, str]) -> int:
 
 def _end_with(parent: int) -> None:
     """Have the kernel terminate this process when the thread that started it is gone, killed perhaps."""
-    if sys.platform == "linux":
+    if _LIBC is not None:
         _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:  # it went before we asked
             os._exit(1)
