@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedanomaly.core.answers import Answer
-from fedanomaly.core.arrays import Array, Arrays, require, require_only, under_prefix, with_prefix
+from fedanomaly.core.answers import Answer, Answers
+from fedanomaly.core.arrays import Array, Arrays, require, require_only, under_prefix, with_prefix, within
 from fedanomaly.core.errors import FederationError, InvalidArrays
 from fedanomaly.core.keyed import Turn
 from fedanomaly.core.steps import AdditiveStep, CollectStep, Sensitivity, Step
 from fedanomaly.detectors._box_trees import Box, CountForest
 from fedanomaly.detectors._forest_codes import codes_of, grid_step, values_of
 from fedanomaly.detectors._forest_union import trees_this_round
-from fedanomaly.detectors._received import most_rows, require_equal_rows
+from fedanomaly.detectors._received import all_equal_rows, most_rows, require_equal_rows
 from fedanomaly.detectors._trees import MAX_DEPTH, depth_for
 from fedanomaly.detectors.base import Aggregation, features_of, rows_of
 
@@ -144,6 +144,15 @@ class CountRows(AdditiveStep):
         if counts.dtype != np.int32:
             raise InvalidArrays(f"array 'leaf_rows' has dtype {counts.dtype}, expected int32")
         require_equal_rows(counts.sum(axis=1, dtype=np.int64), most_rows(state, turn))
+
+    def all_sound(self, state: Arrays, answers: Answers) -> bool:
+        """Look at all counts at once."""
+        batch = answers.stacked({"leaf_rows": np.int32})
+        shape = (self.trees.stop - self.trees.start, 2 ** _depth(state))
+        if batch is None or (counts := batch["leaf_rows"]).shape[1:] != shape:
+            return False
+        rows = counts.sum(axis=2, dtype=np.int64)
+        return within(counts, 0, np.iinfo(np.int32).max) and all_equal_rows(state, rows, answers)
 
     def finish(self, state: Arrays, total: Arrays) -> Arrays:
         """Add the trees to those of earlier rounds."""

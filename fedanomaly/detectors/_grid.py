@@ -16,11 +16,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from fedanomaly.core.arrays import Array, Arrays, require, require_only
+from fedanomaly.core.answers import Answers
+from fedanomaly.core.arrays import Array, Arrays, require, require_only, within
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.keyed import Turn
 from fedanomaly.core.steps import AdditiveStep, Sensitivity
-from fedanomaly.detectors._received import most_rows, require_float64
+from fedanomaly.detectors._received import all_equal_rows, most_rows, require_float64
 from fedanomaly.detectors.base import features_of
 from fedanomaly.privacy.repair import rising_counts
 
@@ -63,6 +64,20 @@ class CountStep(AdditiveStep):
         require_only(answer, {"counts"})
         shape = (features_of(state), _cuts(state).shape[1] + 1)
         require_counts(answer, shape, most_rows(state, turn))
+
+    def all_sound(self, state: Arrays, answers: Answers) -> bool:
+        """Look at all histograms at once."""
+        batch = answers.stacked({"counts": np.int64})
+        if batch is None or (counts := batch["counts"]).ndim != 3:
+            return False
+        _, n_features, n_bins = counts.shape
+        return (
+            n_bins == _cuts(state).shape[1] + 1
+            and n_features == (features_of(state) or n_features)
+            and n_features > 0
+            and within(counts, 0, 2**53)
+            and all_equal_rows(state, counts.sum(axis=2, dtype=np.float64), answers)
+        )
 
     def finish(self, state: Arrays, total: Arrays) -> Arrays:
         """Keep counts and cuts, and the next cuts if there are to be any."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fedanomaly.core.arrays import Array, Arrays, require_only
+from fedanomaly.core.answers import Answers
+from fedanomaly.core.arrays import Array, Arrays, require_only, within
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.keyed import Turn
 from fedanomaly.core.steps import WeightsStep
@@ -76,8 +77,20 @@ class HingeStep(WeightsStep):
         require_only(answer, {"w", "rho"})
         w = require_float64(answer, "w", (self._features(state).size,), low=-1.1, high=1.1)
         require_float64(answer, "rho", (1,), low=-1, high=1)
-        if float((w**2).sum()) > 1.0 + 1e-9:
+        if _outside(w):
             raise InvalidArrays("the norm of w is above 1: such weights come from no data")
+
+    def all_sound(self, state: Arrays, answers: Answers) -> bool:
+        """Look at all weights at once."""
+        batch = answers.stacked({"w": np.float64, "rho": np.float64})
+        return (
+            batch is not None
+            and batch["w"].shape[1:] == (self._features(state).size,)
+            and batch["rho"].shape[1:] == (1,)
+            and within(batch["w"], -1.1, 1.1)
+            and within(batch["rho"], -1, 1)
+            and not _outside(batch["w"])
+        )
 
     def finish(self, state: Arrays, weights: Arrays) -> Arrays:
         """Keep the aggregated weights, projected: a strategy's momentum may have left the ball."""
@@ -146,6 +159,11 @@ class SgdStep(HingeStep):
             length = mu * np.log1p(len(X) / (1.0 + before)) / nu  # of rates 1 / (nu t)
             w = (w + length * start) / (1.0 + length)
         return project(w, float(machine.offset_[0]))
+
+
+def _outside(w: Floats) -> bool:
+    """Return whether any of the weights, shape (..., size), lies outside the ball."""
+    return bool(((w**2).sum(axis=-1) > 1.0 + 1e-9).any())
 
 
 def project(w: Floats, rho: float) -> tuple[Floats, float]:

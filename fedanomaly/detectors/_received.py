@@ -45,6 +45,12 @@ def counts_are_sound(state: Arrays, counts: Array, answers: Answers) -> bool:
     return counts.shape[1:] == (1,) and within(counts[:, 0], 1, 2 * rows_of(state)[answers.clients])
 
 
+def all_equal_rows(state: Arrays, counted: Array, answers: Answers) -> bool:
+    """Return whether all columns of a client's row of ``counted`` are one number, from 1 to its most rows."""
+    rows = counted[:, :1]
+    return bool((counted == rows).all()) and within(rows, 1, 2 * rows_of(state)[answers.clients][:, None])
+
+
 def require_equal_rows(counted: Array, most: int) -> None:
     """Raise :class:`InvalidArrays` unless every tree counts the same number of rows, from 1 to ``most``."""
     least, largest = int(counted.min(initial=most)), int(counted.max(initial=1))

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from fedanomaly.core.arrays import Arrays, under_prefix
 from fedanomaly.federation.asked import Asked
+from fedanomaly.federation.frames import frame
 from fedanomaly.federation.intake import Intake
 from fedanomaly.federation.intake_kept import Kept, Scored, Unchecked
 from fedanomaly.federation.intake_sums import Means, Sums
@@ -117,5 +118,5 @@ class Desk:
         self._large, self._sent = False, time.monotonic()
 
     def _pass_on(self, parcel: Parcel) -> None:
-        send(self._line, parcel.to_arrays())
+        send(self._line, frame(parcel.to_arrays()))
         self._arrived, self._told = [], time.monotonic()

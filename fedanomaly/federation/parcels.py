@@ -22,7 +22,7 @@ _LENGTH = struct.Struct("<Q")
 _ASKED = "asked"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Order:
     """What some clients are asked.
 
@@ -51,6 +51,7 @@ class Order:
     requests: list[Arrays]
     shared: bool
     context: Arrays
+    _framed: tuple[Arrays, bytes] | None = field(default=None, init=False, repr=False)
 
     @cached_property
     def lasting(self) -> Arrays:
@@ -63,6 +64,12 @@ class Order:
         if len(self.requests) == 1:
             return dict.fromkeys(clients, self.requests[0])
         return dict(zip(clients, self.requests, strict=True))
+
+    def framed(self, known: Arrays) -> bytes:
+        """Return the frame of :meth:`to_arrays`, made once for workers that have the same ``known``."""
+        if self._framed is None or self._framed[0] is not known:
+            self._framed = known, frame(self.to_arrays(known))
+        return self._framed[1]
 
     def to_arrays(self, known: Arrays) -> Arrays:
         """Return the form that travels to a worker that has ``known`` from its last order."""
@@ -132,11 +139,12 @@ class Parcel:
         return cls(arrays["arrived"].tolist(), account, intake, under_prefix(arrays, "held"), ends_order)
 
 
-def send(line: socket, arrays: Arrays) -> None:
-    """Send arrays to the process at the other end."""
-    body = frame(arrays)
-    line.sendall(_LENGTH.pack(len(body)))
-    line.sendall(body)
+def send(line: socket, framed: bytes) -> None:
+    """Send a frame to the process at the other end, which is woken up once."""
+    length = _LENGTH.pack(len(framed))
+    sent = line.sendmsg([length, framed])
+    if sent < len(length) + len(framed):  # a signal came
+        line.sendall(memoryview(length + framed)[sent:])
 
 
 def receive(line: socket) -> Arrays:

@@ -57,7 +57,7 @@ class Worker:
         order = self.orders.popleft()
         self.busy = True
         with contextlib.suppress(OSError):  # then nothing will come back
-            send(self.line, order.to_arrays(self.known))
+            send(self.line, order.framed(self.known))
         self.known = order.lasting
 
     def next_parcel(self) -> Parcel:

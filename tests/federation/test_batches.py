@@ -1,6 +1,6 @@
 """Looking at many answers at once: what it vouches for, each check accepts; and sound answers do pass."""
 
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from functools import cache
 
 import numpy as np
@@ -14,6 +14,7 @@ from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.floatgrid import Histogram
 from fedanomaly.core.histograms import Histograms
 from fedanomaly.core.keyed import Turn
+from fedanomaly.core.steps import WeightsStep
 from fedanomaly.detectors._forest_arrays import forest_from_arrays, forest_to_arrays
 from fedanomaly.detectors._forest_join import _MOST_PLACES, joined_arrays, joined_forest
 from fedanomaly.detectors._trees import Forest
@@ -32,6 +33,10 @@ SUMS = RunConfig(
 )
 TREES = RunConfig(data="wdbc", clients=6, rounds=1, partition="uneven", params="n_estimators=40")
 NOBODYS = RunConfig(data="wdbc", clients=6, rounds=1, params="n_estimators=3")  # some clients grow no tree
+BINS = RunConfig(data="wdbc", clients=6, rounds=1, detector="hbos")
+WEIGHTS = replace(SUMS, aggregation="nystrom-hinge")
+LEAVES, BOXES = (replace(TREES, aggregation=name) for name in ("recount", "count"))
+WHOLE = [SUMS, TREES, NOBODYS, BINS]  # every step of which looks at all answers at once
 
 
 @cache
@@ -52,13 +57,17 @@ def exchanges(config):
                 for client in CLIENTS
             ]
             seen.append((step, state, Answers.of(answers)))
-            state = combine(step, state, answers)
+            if isinstance(step, WeightsStep):
+                state = {**state, **step.finish(state, answers[0][1])}
+            else:
+                state = combine(step, state, answers)
     return seen, state, rows
 
 
-@pytest.mark.parametrize("config", [SUMS, TREES, NOBODYS])
+@pytest.mark.parametrize("config", [*WHOLE, WEIGHTS, LEAVES, BOXES])
 def test_sound_answers_pass_at_once(config):
-    for step, state, answers in exchanges(config)[0]:
+    seen = exchanges(config)[0]
+    for step, state, answers in seen if config in WHOLE else seen[-1:]:
         assert step.all_sound(state, answers), step.name
         assert step.all_sound(state, answers[:1]), step.name
 
@@ -102,7 +111,7 @@ def refusal(check):
 
 
 @settings(deadline=None, max_examples=400)
-@given(st.data(), st.sampled_from([SUMS, TREES, NOBODYS]))
+@given(st.data(), st.sampled_from([*WHOLE, WEIGHTS, LEAVES, BOXES]))
 def test_no_answer_is_vouched_for_that_its_check_refuses(data, config):
     step, state, answers = data.draw(st.sampled_from(exchanges(config)[0]))
     client = data.draw(st.sampled_from(CLIENTS))
