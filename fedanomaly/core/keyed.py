@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 
 def keyed_generator(seed: int, *key: int | str) -> np.random.Generator:
@@ -25,6 +27,14 @@ def keyed_generator(seed: int, *key: int | str) -> np.random.Generator:
     """
     digest = hashlib.sha256(repr((int(seed), *key)).encode()).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
+
+
+@lru_cache(maxsize=64)
+def shared_words(seed: int, purpose: str, count: int) -> npt.NDArray[np.uint64]:
+    """Return the first numbers, read-only, that :meth:`Turn.shared_generator` draws: once a process."""
+    words = keyed_generator(seed, "shared", purpose).integers(0, 2**64, size=count, dtype=np.uint64)
+    words.flags.writeable = False
+    return words
 
 
 class Turn(NamedTuple):

@@ -21,7 +21,7 @@ import numpy as np
 from fedanomaly.core.answers import Answer
 from fedanomaly.core.arrays import Array, Arrays, require, require_only
 from fedanomaly.core.errors import InvalidArrays
-from fedanomaly.core.keyed import Turn
+from fedanomaly.core.keyed import Turn, shared_words
 from fedanomaly.core.steps import AdditiveStep, CollectStep
 from fedanomaly.detectors._forest_codes import Codes, codes_of, grid_step
 from fedanomaly.detectors._forest_growth import Growth, Hashes, Integers
@@ -70,8 +70,7 @@ class Trees(NamedTuple):
 
     def keys(self, turn: Turn) -> Hashes:
         """Return a random number a tree: that of a run's tree 7 does not depend on its round."""
-        generator = turn.shared_generator("exact trees")
-        return generator.integers(0, 2**64, size=self.first + self.number, dtype=np.uint64)[self.first :]
+        return shared_words(turn.seed, "exact trees", self.first + self.number)[self.first :]
 
 
 def distinct_rows(X: Array, grid: int | None, turn: Turn) -> DistinctRows:
@@ -80,7 +79,7 @@ def distinct_rows(X: Array, grid: int | None, turn: Turn) -> DistinctRows:
 
     codes = codes_of(X, grid_step(X.shape[1], grid))
     hashes = np.empty(len(codes), dtype=np.uint64)
-    key = turn.shared_generator("exact rows").integers(0, 2**64, dtype=np.uint64)
+    key = shared_words(turn.seed, "exact rows", 1)[0]
     _forest_loops.hash_rows(codes, key, hashes)
     unique, first, copies = np.unique(hashes, return_index=True, return_counts=True)
     return DistinctRows(codes[first], unique, copies.astype(np.int64))

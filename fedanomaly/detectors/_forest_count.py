@@ -11,7 +11,7 @@ import numpy as np
 from fedanomaly.core.answers import Answer, Answers
 from fedanomaly.core.arrays import Array, Arrays, require, require_only, under_prefix, with_prefix, within
 from fedanomaly.core.errors import FederationError, InvalidArrays
-from fedanomaly.core.keyed import Turn
+from fedanomaly.core.keyed import Turn, shared_words
 from fedanomaly.core.steps import AdditiveStep, CollectStep, Sensitivity, Step
 from fedanomaly.detectors._box_trees import Box, CountForest
 from fedanomaly.detectors._forest_codes import codes_of, grid_step, values_of
@@ -54,11 +54,10 @@ class FindBox(CollectStep):
             raise InvalidArrays(f"clients have rows of different numbers of features: {sorted(widths)}")
         low = np.min([answer["low"] for _, answer in answers], axis=0)
         high = np.max([answer["high"] for _, answer in answers], axis=0)
-        generator = answers[0][0].shared_generator("count trees")
-        n_trees = self.detector.n_estimators
+        seed, n_trees = answers[0][0].seed, self.detector.n_estimators
         return {
             **with_prefix(Box(low, high, np.zeros(len(low)), np.zeros(len(low))).to_arrays(), "count"),
-            "count/keys": generator.integers(0, 2**64, size=n_trees, dtype=np.uint64),
+            "count/keys": shared_words(seed, "count trees", n_trees),
             "count/psi": np.array(self.detector.sample_limit(int(rows_of(state).sum())), dtype=np.int64),
         }
 

@@ -21,7 +21,7 @@ from fedanomaly.federation.protocol import ROUND, SCALING, SETUP, Task
 from fedanomaly.prepare import apply_scaling, scaling_step
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
     """The steps of a run.
 
@@ -49,23 +49,14 @@ class Plan:
     privacy: Privacy | None = None
 
     def steps(self, phase: str, server_round: int = 0) -> Sequence[Step]:
-        """Return the steps of a phase."""
-        steps = self._steps(phase, server_round)
-        if self.privacy is None:
-            return steps
-        return [private_step(step, self.privacy) for step in steps]
+        """Return the steps of a phase, the same ones every time: they are looked up for every answer."""
+        return _steps_of(self, phase, server_round)
 
     def releases(self, rounds: int) -> int:
         """Return how many answers about its rows a client has given after ``rounds`` rounds."""
         phases = [(SCALING, 0), (SETUP, 0), *((ROUND, number) for number in range(1, rounds + 1))]
-        return sum(is_release(step) for phase, number in phases for step in self._steps(phase, number))
-
-    def _steps(self, phase: str, server_round: int) -> Sequence[Step]:
-        if phase == SCALING:
-            return () if self.scaling is None else (self.scaling,)
-        if phase == SETUP:
-            return self.aggregation.setup()
-        return self.aggregation.round(server_round, self.rounds)
+        steps = (step for phase, number in phases for step in _without_noise(self, phase, number))
+        return sum(map(is_release, steps))
 
     def step(self, task: Task) -> Step:
         """Return the step a client was asked for."""
@@ -83,6 +74,20 @@ class Plan:
     def load(self, arrays: Arrays) -> Detector:
         """Return a fitted detector; raise :class:`InvalidArrays` unless the arrays are a model."""
         return self.aggregation.blank().load(arrays)
+
+
+@lru_cache(maxsize=256)
+def _steps_of(plan: Plan, phase: str, server_round: int) -> Sequence[Step]:
+    steps = _without_noise(plan, phase, server_round)
+    return steps if plan.privacy is None else [private_step(step, plan.privacy) for step in steps]
+
+
+def _without_noise(plan: Plan, phase: str, server_round: int) -> Sequence[Step]:
+    if phase == SCALING:
+        return () if plan.scaling is None else (plan.scaling,)
+    if phase == SETUP:
+        return plan.aggregation.setup()
+    return plan.aggregation.round(server_round, plan.rounds)
 
 
 def make_plan(config: RunConfig) -> Plan:

@@ -1,8 +1,9 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedanomaly.core.keyed import Turn, keyed_generator
+from fedanomaly.core.keyed import Turn, keyed_generator, shared_words
 
 key = st.lists(st.one_of(st.integers(0, 50), st.sampled_from(["train", "evaluate", "x"])), max_size=3)
 
@@ -23,6 +24,15 @@ def test_clients_and_rounds_draw_apart_and_share_what_is_shared():
     own = {int(turn.generator("trees").integers(2**62)) for turn in turns}
     shared = {int(turn.shared_generator("landmarks").integers(2**62)) for turn in turns}
     assert len(own) == 4 and len(shared) == 1
+
+
+def test_shared_words_are_what_the_shared_generator_draws_and_nobody_can_change_them():
+    for seed in (3, 4):
+        words = shared_words(seed, "trees", 5)
+        generator = Turn(seed, 2, 5, 1, (0, 1)).shared_generator("trees")
+        assert (words == generator.integers(0, 2**64, size=5, dtype=np.uint64)).all()
+        with pytest.raises(ValueError, match="read-only"):
+            words[0] = 0
 
 
 def test_the_global_generator_is_left_alone():
