@@ -71,7 +71,7 @@ def forest_from_arrays(arrays: Mapping[str, Array], *, min_trees: int = 1) -> Fo
     n_splits = int(splits.sum())
     feature = require(arrays, "feature", kind="u", shape=(n_splits,), low=0, high=n_features - 1)
     image = _checked_image(arrays, n_splits, n_features)
-    place, tree = np.nonzero(leaf_places(splits))
+    place, tree = leaf_at = where_true(leaf_places(splits))
     rows = _counted_rows(arrays, len(psi))
     least, most = (1, 2**depth) if rows is None else (0, MAX_ROWS)
     leaf_rows = require(arrays, "leaf_rows", kind="u", shape=(len(place),), low=least, high=most)
@@ -79,8 +79,7 @@ def forest_from_arrays(arrays: Mapping[str, Array], *, min_trees: int = 1) -> Fo
     if not np.array_equal(np.bincount(tree, weights=leaf_rows, minlength=len(psi)), whole):
         raise InvalidArrays(f"array 'leaf_rows' does not add up to {wanted!r} in every tree")
 
-    at = np.nonzero(splits)
-    return built(at, (place, tree), image, feature, leaf_rows, psi, depth, n_features, rows)
+    return built(where_true(splits), leaf_at, image, feature, leaf_rows, psi, depth, n_features, rows)
 
 
 def built(
@@ -108,7 +107,7 @@ def built(
 
 def leaves_of(forest: Forest) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return tree and bottom position of all leaves, in the order of the array ``leaf_rows``."""
-    place, tree = np.nonzero(leaf_places((forest.nodes != no_split(forest.nodes.dtype)).T))
+    place, tree = where_true(leaf_places((forest.nodes != no_split(forest.nodes.dtype)).T))
     return tree, _bottom(place, forest.depth)
 
 
@@ -160,6 +159,11 @@ def leaf_places(splits: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     reached = np.concatenate([np.ones((1, n_trees), dtype=np.bool_), np.repeat(splits, 2, axis=0)])
     reached[:n_nodes] &= ~splits
     return reached
+
+
+def where_true(places: npt.NDArray[np.bool_]) -> Places:
+    """Return heap places and trees, as :func:`numpy.nonzero`, which is slow in two dimensions."""
+    return np.divmod(np.flatnonzero(places), max(1, places.shape[1]))
 
 
 def _bottom(place: npt.NDArray[np.int64], depth: int) -> npt.NDArray[np.int64]:

@@ -16,6 +16,7 @@ from fedanomaly.detectors._forest_arrays import (
     image_of,
     leaf_places,
     narrow,
+    where_true,
 )
 from fedanomaly.detectors._trees import MAX_DEPTH, Forest, node_dtype
 
@@ -129,16 +130,22 @@ def _unpacked_parts(
     n_bytes = _lengths(packed)
     if (n_bytes != (n_nodes * n_trees + 7) // 8).any():
         return None
-    bits = np.unpackbits(packed.values).view(np.bool_)
-    tree = np.arange(len(owner)) - (np.cumsum(n_trees) - n_trees)[owner]  # its number in its part
-    root = 8 * (np.cumsum(n_bytes) - n_bytes)[owner] + tree
-    splits: npt.NDArray[np.bool_] = bits[root + np.arange(n_nodes)[:, None] * n_trees[owner]]
-    return splits if np.count_nonzero(splits) == np.count_nonzero(bits) else None
+    splits = np.empty((n_nodes, len(owner)), dtype=np.bool_)
+    starts, of_tree = np.cumsum(n_bytes) - n_bytes, n_trees[owner]
+    for number in np.unique(n_trees).tolist():  # parts with as many trees are unpacked at once
+        parts = starts[n_trees == number]
+        each = packed.values[parts[:, None] + np.arange((n_nodes * number + 7) // 8)]
+        bits = np.unpackbits(each, axis=1).view(np.bool_)
+        if bits[:, n_nodes * number :].any():
+            return None
+        beside = bits[:, : n_nodes * number].reshape(len(parts), n_nodes, number).swapaxes(0, 1)
+        splits[:, of_tree == number] = beside.reshape(n_nodes, -1)
+    return splits
 
 
 def _by_owner(places: npt.NDArray[np.bool_], owner: Array) -> tuple[Places, npt.NDArray[np.intp]]:
     """Return heap places and trees, part by part, then in heap order; and where these are in heap order."""
-    place, tree = np.divmod(np.flatnonzero(places), max(1, len(owner)))
+    place, tree = where_true(places)
     order = np.argsort(owner[tree], kind="stable")
     return (place[order], tree[order]), order
 

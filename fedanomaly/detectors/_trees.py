@@ -136,7 +136,9 @@ class Forest:
         for level in range(self.depth):
             splits = self.nodes[:, 2**level - 1 : 2 ** (level + 1) - 1] != no_split(self.nodes.dtype)
             depths = np.repeat(depths + splits, 2, axis=1)
-        values = (depths + self._paths_below()) / np.maximum(AVERAGE_PATH[self.psi], 1.0)[:, None]
+        values = self._paths_below()
+        values += depths
+        values /= np.maximum(AVERAGE_PATH[self.psi], 1.0)[:, None]
         values[self.psi == 1] = 1.0
         return np.asarray(values, dtype=np.float32)
 
