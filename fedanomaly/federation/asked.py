@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from functools import cached_property
 from itertools import pairwise
 from typing import Self
@@ -13,7 +14,8 @@ from fedanomaly.core.arrays import Arrays
 
 LOTS_A_BLOCK = 8
 """Blocks of clients are shared out in smaller lots: workers end together."""
-_NAMES = ("clients", "lots", "participants")
+_LASTING = ("clients", "lots")
+_NAMES = (*_LASTING, "participants")
 _Whole = npt.NDArray[np.int64]
 
 
@@ -47,13 +49,26 @@ class Asked:
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, last: Self | None) -> Self:
-        """Read the form that travels; ``last`` itself if it was made of these very arrays."""
-        if last is not None and all(arrays[name] is last.arrays[name] for name in _NAMES):
-            return last
+        """Read the form that travels; what was worked out for ``last`` stands if it asked these clients."""
+        if last is not None and all(arrays[name] is last.arrays[name] for name in _LASTING):
+            return last._among(arrays["participants"])
         asked = cls.__new__(cls)
         asked.arrays = {name: arrays[name] for name in _NAMES}
         asked.clients = arrays["clients"].tolist()
         asked.participants = tuple(arrays["participants"].tolist())
+        return asked
+
+    def among(self, participants: tuple[int, ...]) -> Self:
+        """Return the same clients, asked in a task of these participants."""
+        same = participants == self.participants
+        return self if same else self._among(np.array(participants, dtype=np.int64))
+
+    def _among(self, participants: _Whole) -> Self:
+        if participants is self.arrays["participants"]:
+            return self
+        asked = copy(self)
+        asked.arrays = {**self.arrays, "participants": participants}
+        asked.participants = tuple(participants.tolist())
         return asked
 
     @cached_property

@@ -172,10 +172,11 @@ class ForkedPost(LocalPost):
 
     def _who(self, clients: list[int], participants: tuple[int, ...]) -> Asked:
         """Return who is asked; the same object as long as they are the same."""
-        last = self._asked
-        if last is None or last.clients != clients or last.participants != participants:
-            self._asked = last = Asked(clients, participants, self._shares.size)
-        return last
+        if self._asked is not None and self._asked.clients == clients:
+            self._asked = self._asked.among(participants)
+        else:
+            self._asked = Asked(clients, participants, self._shares.size)
+        return self._asked
 
     def _mourn(self, worker: Worker) -> None:
         """Give up the client at whose answer a worker died; or all it had, where others cannot help."""

@@ -168,6 +168,15 @@ def test_a_worker_is_told_what_is_new_to_it():
     assert back_again.asked is back.asked
     assert again.to_arrays(order.lasting).keys() == {"facts", "request0/r"}
 
+    assert asked.among((0, 1)) is asked
+    fewer = Order(TRAIN, Task(ROUND, 0, 2, (1,)), "kept", asked.among((1,)), [{}], True, context)
+    sent = fewer.to_arrays(order.lasting)
+    assert sent.keys() == {"facts", "lasting/asked/participants"}
+    back_fewer = Order.from_arrays(travelled(sent), back.lasting, back.asked)
+    assert back_fewer.task.participants == back_fewer.asked.participants == (1,)
+    assert back_fewer.asked.neighbours is back.asked.neighbours
+    assert back.asked.participants == (0, 1)
+
 
 @given(st.integers(1, 3000), st.data())
 def test_lots_are_neighbours_within_blocks(clients, data):
