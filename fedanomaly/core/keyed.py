@@ -32,7 +32,7 @@ def keyed_generator(seed: int, *key: int | str) -> np.random.Generator:
 @lru_cache(maxsize=64)
 def shared_words(seed: int, purpose: str, count: int) -> npt.NDArray[np.uint64]:
     """Return the first numbers, read-only, that :meth:`Turn.shared_generator` draws: once a process."""
-    words = keyed_generator(seed, "shared", purpose).integers(0, 2**64, size=count, dtype=np.uint64)
+    words = _shared(seed, purpose).integers(0, 2**64, size=count, dtype=np.uint64)
     words.flags.writeable = False
     return words
 
@@ -66,4 +66,8 @@ class Turn(NamedTuple):
 
     def shared_generator(self, purpose: str, *extra: int | str) -> np.random.Generator:
         """Return a generator that every client of the run draws the same numbers from."""
-        return keyed_generator(self.seed, "shared", purpose, *extra)
+        return _shared(self.seed, purpose, *extra)
+
+
+def _shared(seed: int, *purpose: int | str) -> np.random.Generator:
+    return keyed_generator(seed, "shared", *purpose)

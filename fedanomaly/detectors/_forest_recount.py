@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from math import sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +13,7 @@ from fedanomaly.core.arrays import Array, Arrays, require, require_only, under_p
 from fedanomaly.core.errors import InvalidArrays
 from fedanomaly.core.keyed import Turn
 from fedanomaly.core.steps import AdditiveStep, Sensitivity, Step
-from fedanomaly.detectors._forest_arrays import forest_from_arrays, forest_to_arrays, leaves_of
+from fedanomaly.detectors._forest_arrays import MAX_ROWS, forest_from_arrays, forest_to_arrays, leaves_of
 from fedanomaly.detectors._forest_codes import codes_of, grid_step
 from fedanomaly.detectors._forest_union import GrowTrees, forest_so_far, with_more_trees
 from fedanomaly.detectors._received import all_equal_rows, most_rows, require_equal_rows
@@ -22,9 +22,6 @@ from fedanomaly.detectors.base import Aggregation
 
 if TYPE_CHECKING:
     from fedanomaly.detectors.isolation_forest import IsolationForest
-
-
-_MOST = 2**48
 
 
 class GrowStructure(GrowTrees):
@@ -62,22 +59,23 @@ class CountLeaves(AdditiveStep):
         """Accept the same number of rows in every tree, no more than the client may have."""
         require_only(answer, {"leaf_rows"})
         tree, _ = leaves_of(forest_from_arrays(self.request(state), min_trees=0))
-        counts = require(answer, "leaf_rows", kind="i", shape=tree.shape, low=0, high=_MOST)
+        counts = require(answer, "leaf_rows", kind="i", shape=tree.shape, low=0, high=MAX_ROWS)
         if counts.dtype != np.int64:
             raise InvalidArrays(f"array 'leaf_rows' has dtype {counts.dtype}, expected int64")
         require_equal_rows(np.bincount(tree, weights=counts), most_rows(state, turn))
 
     def all_sound(self, state: Arrays, answers: Answers) -> bool:
         """Look at all counts at once: the trees are read once, and not for every client."""
-        batch = answers.stacked({"leaf_rows": np.int64})
+        if (batch := answers.stacked({"leaf_rows": np.int64})) is None:
+            return False
         forest = forest_from_arrays(self.request(state), min_trees=0)
         tree, _ = leaves_of(forest)
-        if batch is None or (counts := batch["leaf_rows"]).shape[1:] != tree.shape or not len(forest):
+        if (counts := batch["leaf_rows"]).shape[1:] != tree.shape or not len(forest):
             return False
         shape = (len(counts), len(forest))
         of_client = len(forest) * np.arange(len(counts))[:, None]
-        rows = np.bincount((of_client + tree).ravel(), weights=counts.ravel(), minlength=math.prod(shape))
-        return within(counts, 0, _MOST) and all_equal_rows(state, rows.reshape(shape), answers)
+        rows = np.bincount((of_client + tree).ravel(), weights=counts.ravel(), minlength=shape[0] * shape[1])
+        return within(counts, 0, MAX_ROWS) and all_equal_rows(state, rows.reshape(shape), answers)
 
     def finish(self, state: Arrays, total: Arrays) -> Arrays:
         """Add the recounted trees to those of earlier rounds."""
@@ -92,7 +90,7 @@ class CountLeaves(AdditiveStep):
     def sensitivity(self, request: Arrays, n_features: int, row_norm: float) -> dict[str, Sensitivity]:
         """One row for another: in each tree one leaf has a row less and one a row more."""
         changes = 2.0 * len(request["psi"])
-        return {"leaf_rows": Sensitivity(changes, math.sqrt(changes))}
+        return {"leaf_rows": Sensitivity(changes, sqrt(changes))}
 
     def repaired(self, total: Arrays) -> Arrays:
         """Leave no counts below one: a leaf was grown on at least one row."""

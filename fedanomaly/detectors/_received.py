@@ -42,13 +42,18 @@ def require_count(state: Arrays, arrays: Arrays, turn: Turn) -> int:
 
 def counts_are_sound(state: Arrays, counts: Array, answers: Answers) -> bool:
     """Return whether :func:`require_count` would accept every one of ``counts``, stacked int64 arrays."""
-    return counts.shape[1:] == (1,) and within(counts[:, 0], 1, 2 * rows_of(state)[answers.clients])
+    return counts.shape[1:] == (1,) and within(counts, 1, _most_rows_of_each(state, answers))
 
 
 def all_equal_rows(state: Arrays, counted: Array, answers: Answers) -> bool:
     """Return whether all columns of a client's row of ``counted`` are one number, from 1 to its most rows."""
     rows = counted[:, :1]
-    return bool((counted == rows).all()) and within(rows, 1, 2 * rows_of(state)[answers.clients][:, None])
+    return bool((counted == rows).all()) and within(rows, 1, _most_rows_of_each(state, answers))
+
+
+def _most_rows_of_each(state: Arrays, answers: Answers) -> Array:
+    """Return :func:`most_rows` of every client that answered, shape (n_answers, 1)."""
+    return np.asarray(2 * rows_of(state)[answers.clients][:, None])
 
 
 def require_equal_rows(counted: Array, most: int) -> None:

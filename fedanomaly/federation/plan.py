@@ -79,7 +79,7 @@ class Plan:
 @lru_cache(maxsize=256)
 def _steps_of(plan: Plan, phase: str, server_round: int) -> Sequence[Step]:
     steps = _without_noise(plan, phase, server_round)
-    return steps if plan.privacy is None else [private_step(step, plan.privacy) for step in steps]
+    return steps if plan.privacy is None else tuple(private_step(step, plan.privacy) for step in steps)
 
 
 def _without_noise(plan: Plan, phase: str, server_round: int) -> Sequence[Step]:

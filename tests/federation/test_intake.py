@@ -18,7 +18,7 @@ from fedanomaly.federation.combine import combine
 from fedanomaly.federation.frames import frame, unframe
 from fedanomaly.federation.intake_kept import Kept, Scored, Unchecked, take_over
 from fedanomaly.federation.intake_sums import Means, Sums
-from fedanomaly.federation.parcels import Order, Parcel
+from fedanomaly.federation.parcels import Order, Parcel, send
 from fedanomaly.federation.protocol import ROUND, SCALING, SETUP, TRAIN, Task
 from fedanomaly.federation.question import Account, Question
 from fedanomaly.federation.replies import Replies
@@ -176,6 +176,28 @@ def test_a_worker_is_told_what_is_new_to_it():
     assert back_fewer.task.participants == back_fewer.asked.participants == (1,)
     assert back_fewer.asked.neighbours is back.asked.neighbours
     assert back.asked.participants == (0, 1)
+
+
+class Interrupted:
+    """A line on which a signal cuts the first writing short."""
+
+    def __init__(self, first):
+        self.first, self.written = first, b""
+
+    def sendmsg(self, parts):
+        self.written = b"".join(parts)[: self.first]
+        return len(self.written)
+
+    def sendall(self, rest):
+        self.written += rest
+
+
+@pytest.mark.parametrize("first", [0, 3, 8, 20, 10_000])
+def test_a_frame_arrives_whole_whatever_the_first_writing_sent(first):
+    framed = frame({"a": np.arange(9)})
+    line = Interrupted(first)
+    send(line, framed)
+    assert line.written == len(framed).to_bytes(8, "little") + framed
 
 
 @given(st.integers(1, 3000), st.data())
