@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from socket import socket
 from typing import NoReturn
 
@@ -16,6 +16,7 @@ from fedanomaly.federation.intake_sums import Means, Sums
 from fedanomaly.federation.local_post import TICK_SECONDS, LocalPost
 from fedanomaly.federation.parcels import Order, Parcel, receive, send
 from fedanomaly.federation.question import Account, Question
+from fedanomaly.federation.queues import Hand
 from fedanomaly.federation.replies import Gathering, Reply
 
 NOBODY = -1
@@ -31,8 +32,8 @@ class Desk:
         Lets clients answer.
     line : socket
         To the server.
-    left : callable
-        Returns the numbers of the lots that are left for this worker in an order for all workers.
+    hand : Hand
+        Takes the numbers of lots of clients, in an order for all workers.
     now : callable
         Told which client is about to answer; :data:`NOBODY` at the end.
     """
@@ -41,12 +42,12 @@ class Desk:
         self,
         post: LocalPost,
         line: socket,
-        left: Callable[[], Iterable[int]],
+        hand: Hand,
         now: Callable[[int], None],
     ) -> None:
         self._post = post
         self._line = line
-        self._left = left
+        self._hand = hand
         self._now = now
         self._known: Arrays = {}  # of the last order
         self._asked: Asked | None = None
@@ -71,17 +72,19 @@ class Desk:
         asked, requests = order.asked, order.request_of()
         self._told = self._sent = time.monotonic()
         intake, expected = whole, None
-        for number in self._left() if order.shared else asked.neighbours:
-            begins = number in asked.heads or not whole.whole_blocks
-            overdue = self._large or time.monotonic() - self._sent > TICK_SECONDS
-            if number != expected or (begins and (overdue or intake is loose)):
-                self._send(intake)  # neighbours alone go together
-                intake = whole if begins else loose  # to a block's middle only the server can add
-            elif self._gathering.full and intake.whole_blocks:
-                self._take(intake)
-            self._let_answer(order, asked.neighbours[number], requests, intake)
-            expected = asked.after.get(number)
-        self._now(NOBODY)
+        for haul in self._hand.hauls() if order.shared else [asked.neighbours]:
+            for number in haul:
+                begins = number in asked.heads or not whole.whole_blocks
+                overdue = self._large or time.monotonic() - self._sent > TICK_SECONDS
+                if number != expected or (begins and (overdue or intake is loose)):
+                    self._send(intake)  # neighbours alone go together
+                    intake = whole if begins else loose  # to a block's middle only the server can add
+                elif self._gathering.full and intake.whole_blocks:
+                    self._take(intake)
+                self._let_answer(order, asked.neighbours[number], requests, intake)
+                expected = asked.after.get(number)
+            self._now(NOBODY)
+            self._take(intake)  # before anything is taken over: it would wait
         self._send(intake, ends_order=True)
 
     def _let_answer(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import fcntl
-import os
-import struct
-import termios
+import mmap
+import time
 from array import array
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager
+from tempfile import TemporaryFile
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,8 @@ from fedanomaly.privacy.sums import block_size
 
 ROWS_A_CALL = 200
 """What a client costs besides its rows, in rows: clients are shared out evenly by rows and number."""
-_NUMBER = struct.Struct("<Q")
+SECONDS_AT_ONCE = 0.0005
+"""Taking is no work of its own, nor is waiting for who took that much last."""
 
 
 class Shares:
@@ -55,51 +56,125 @@ class Shares:
         """Return the number of the client's worker."""
         return self.worker_of_block[self.block_of(client)]
 
-    def by_worker(self, lots: npt.NDArray[np.int64], workers: int) -> list[npt.NDArray[np.int64]]:
+    def by_worker(self, lots: npt.NDArray[np.int64], workers: int) -> list[list[int]]:
         """Return the numbers of each worker's lots."""
         owners = np.array(self.worker_of_block)[block_of(lots)]
-        return [lots[owners == worker] for worker in range(workers)]
+        return [lots[owners == worker].tolist() for worker in range(workers)]
 
 
-class Queue:
-    """Numbers that several processes share out: a pipe, which hands each of them out once.
+class Queues:
+    """Numbers that processes share out: each has a queue, and takes the first; others take the last ones.
 
-    Create it before the fork. At most some thousand numbers fit (64 kB on Linux).
+    Create them before the fork. A process that dies in the middle of taking holds nobody up.
+
+    Parameters
+    ----------
+    processes : int
+        How many they are.
+    most : int
+        Numbers that a queue can hold.
     """
 
-    def __init__(self) -> None:
-        self._read, self._write = os.pipe()
-        os.set_blocking(self._read, False)
+    def __init__(self, processes: int, most: int) -> None:
+        self._first, self._end = _shared(processes), _shared(processes)  # what is left of each queue
+        self._numbers = [_shared(most) for _ in range(processes)]
+        self._lock = TemporaryFile(buffering=0)  # noqa: SIM115
 
-    def put(self, numbers: npt.ArrayLike) -> None:
-        """Append whole numbers."""
-        os.write(self._write, np.asarray(numbers, dtype="<u8").tobytes())
+    def put(self, own: int, numbers: Sequence[int]) -> None:
+        """Let a queue hold these numbers, and no others."""
+        with self._alone():
+            self._fill(own, array("q", numbers))
 
-    def take(self, most: int = 1) -> list[int]:
-        """Return up to ``most`` of the first numbers, which nobody else gets; none if there are none."""
-        with suppress(BlockingIOError):
-            return [number for (number,) in _NUMBER.iter_unpack(os.read(self._read, most * _NUMBER.size))]
-        return []
+    def take(self, own: int, most: int = 1) -> list[int]:
+        """Return up to ``most`` of a queue's first numbers, which nobody else gets."""
+        with self._alone():
+            return self._take(own, most)
 
-    def take_half(self) -> list[int]:
-        """Return the first half of what is left."""
-        waiting = array("i", [0])
-        fcntl.ioctl(self._read, termios.FIONREAD, waiting)
-        return self.take(max(1, waiting[0] // _NUMBER.size // 2))
+    def take_over(self, own: int, ahead: int = 0) -> list[int]:
+        """Fill an empty queue with the last half of the longest one; return the first number, if any.
+
+        Parameters
+        ----------
+        ahead : int
+            As many numbers more for this one: so much else its former owner still has to do.
+        """
+        with self._alone():
+            left = [end - first for first, end in zip(self._first, self._end, strict=True)]
+            longest = left.index(max(left))
+            stays = self._first[longest] + max(0, left[longest] - ahead) // 2
+            moves = self._numbers[longest][stays : self._end[longest]]
+            self._end[longest] = stays
+            self._fill(own, moves)
+            return self._take(own, 1)
 
     def close(self) -> None:
-        """Let go of the pipe."""
-        os.close(self._read)
-        os.close(self._write)
+        """Let go of the lock."""
+        self._lock.close()
+
+    def _fill(self, own: int, numbers: memoryview | array[int]) -> None:
+        self._end[own] = 0
+        self._numbers[own][: len(numbers)] = numbers
+        self._first[own], self._end[own] = 0, len(numbers)
+
+    def _take(self, own: int, most: int) -> list[int]:
+        first = self._first[own]
+        self._first[own] = until = min(first + most, self._end[own])
+        return self._numbers[own][first:until].tolist()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        fcntl.lockf(self._lock, fcntl.LOCK_EX)  # the system gives back what a dead process holds
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._lock, fcntl.LOCK_UN)
 
 
-def numbers_of(own: Queue, others: Sequence[Queue]) -> Iterator[int]:
-    """Take numbers from one's own queue while there are any, then half of what is left in another, and so on.
+class Hand:
+    """Takes what one process does.
 
-    Half: neighbours go together in one parcel.
+    Parameters
+    ----------
+    queues : Queues
+        Of all processes.
+    own : int
+        Which queue is this one's.
+    helps : bool
+        Whether it takes over what others have left.
     """
-    while numbers := own.take():
-        yield from numbers
-    for queue in others:
-        while numbers := queue.take_half():
+
+    def __init__(self, queues: Queues, own: int, helps: bool = True) -> None:
+        self._queues = queues
+        self._own = own
+        self._helps = helps
+
+    def hauls(self) -> Iterator[Iterator[int]]:
+        """Yield all of one's own numbers; then, again and again, a share of what the busiest has left.
+
+        Whoever has something else to do when its own numbers are done does it between the first two hauls:
+        nothing waits for it then, and others, who have yet to do the same, are left with less.
+        """
+        self._done, self._seconds, self._now = 0, 0.0, time.monotonic()
+        yield self._haul(self._queues.take(self._own))
+        else_to_do = time.monotonic() - self._now
+        while self._helps and (numbers := self._queues.take_over(self._own, self._within(else_to_do))):
+            yield self._haul(numbers)
+
+    def _haul(self, numbers: list[int]) -> Iterator[int]:
+        """Take one number at a time; several where they take next to no time."""
+        self._now = time.monotonic()
+        while numbers:
             yield from numbers
+            before, self._now = self._now, time.monotonic()
+            self._seconds += self._now - before
+            self._done += len(numbers)
+            numbers = self._queues.take(self._own, 1 + self._within(SECONDS_AT_ONCE))
+
+    def _within(self, seconds: float) -> int:
+        """Return how many numbers could be done in so many seconds."""
+        return int(seconds * self._done / self._seconds) if self._seconds else 0
+
+
+def _shared(length: int) -> memoryview:
+    """Return whole numbers, 0 at first, that are the same ones in processes forked later."""
+    return memoryview(mmap.mmap(-1, 8 * length)).cast("q")

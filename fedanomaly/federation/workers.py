@@ -25,7 +25,7 @@ import numpy as np
 from fedanomaly.core.arrays import Arrays, with_prefix
 from fedanomaly.core.errors import FederationError, UserError
 from fedanomaly.federation import client as verbs
-from fedanomaly.federation.asked import Asked
+from fedanomaly.federation.asked import LOTS_A_BLOCK, Asked
 from fedanomaly.federation.config import RunConfig
 from fedanomaly.federation.desk import Desk
 from fedanomaly.federation.intake import Intake
@@ -36,10 +36,11 @@ from fedanomaly.federation.parcels import Order, Parcel
 from fedanomaly.federation.post import Arrived, Nodes, nobody
 from fedanomaly.federation.protocol import Task
 from fedanomaly.federation.question import Account, Question
-from fedanomaly.federation.queues import Queue, Shares, numbers_of
+from fedanomaly.federation.queues import Hand, Queues, Shares
 from fedanomaly.federation.replies import Replies
 from fedanomaly.federation.spent import NOTHING
 from fedanomaly.federation.worker_process import Worker
+from fedanomaly.privacy.sums import MOST_BLOCKS
 
 GONE = "its worker process is gone"
 
@@ -79,7 +80,7 @@ class ForkedPost(LocalPost):
         self._help = work is verbs or getattr(work, "stateless", False)
         self._lost: set[int] = set()
         self._at_work = memoryview(mmap.mmap(-1, 8 * workers)).cast("q")  # by worker: the client that answers
-        self._queues = [Queue() for _ in range(workers)]
+        self._queues = Queues(workers, MOST_BLOCKS * LOTS_A_BLOCK)
         self._workers: list[Worker] = []
         for own in range(workers):
             self._workers.append(self._fork(own))
@@ -154,8 +155,8 @@ class ForkedPost(LocalPost):
         first = requests[clients[0]]
         if all(map(is_, requests.values(), repeat(first))):
             lots = self._shares.by_worker(asked.lots, len(self._workers))
-            for queue, numbers in zip(self._queues, lots, strict=True):
-                queue.put(numbers)
+            for own, numbers in enumerate(lots):
+                self._queues.put(own, numbers)
             for_all = order(asked=asked, requests=[first], shared=True)
             for worker in self._workers:
                 worker.orders.append(for_all)
@@ -215,15 +216,13 @@ class ForkedPost(LocalPost):
                     yield parcel
 
     def _fork(self, own: int) -> Worker:
-        others = [*self._queues[own + 1 :], *self._queues[:own]] if self._help else []
-        left, now = partial(numbers_of, self._queues[own], others), partial(self._at_work.__setitem__, own)
-        return Worker.forked(own, lambda line: Desk(self, line, left, now).serve(), self._workers)
+        hand, now = Hand(self._queues, own, self._help), partial(self._at_work.__setitem__, own)
+        return Worker.forked(own, lambda line: Desk(self, line, hand, now).serve(), self._workers)
 
     def close(self) -> None:
         """End the workers."""
         self._lines.close()
         for worker in self._workers:
             worker.end()
-        for queue in self._queues:
-            queue.close()
-        self._workers, self._queues = [], []
+        self._queues.close()
+        self._workers = []
