@@ -55,7 +55,7 @@ class Desk:
         self._accounts: list[Account] = []  # not sent yet
         self._arrived: list[int] = []
         self._large = False  # a lot's answers fill a batch: their sums do not wait for others'
-        self._told = self._sent = 0.0  # when the server last heard anything, and of what was taken
+        self._tell_at = self._send_at = 0.0  # when the server is to hear anything, and of what was taken
 
     def serve(self) -> NoReturn:
         """Answer until the server is gone: :class:`EOFError`."""
@@ -70,13 +70,12 @@ class Desk:
         question = Question(self._post.config, order.task, order.context["sizes"], state)
         whole, loose = INTAKES[order.intake](question, passes_on=True), Kept(question)
         asked, requests = order.asked, order.request_of()
-        self._told = self._sent = time.monotonic()
+        self._tell_at = self._send_at = time.monotonic() + TICK_SECONDS
         intake, expected = whole, None
         for haul in self._hand.hauls() if order.shared else [asked.neighbours]:
             for number in haul:
                 begins = number in asked.heads or not whole.whole_blocks
-                overdue = self._large or time.monotonic() - self._sent > TICK_SECONDS
-                if number != expected or (begins and (overdue or intake is loose)):
+                if number != expected or (begins and (intake is loose or self._should_send())):
                     self._send(intake)  # neighbours alone go together
                     intake = whole if begins else loose  # to a block's middle only the server can add
                 elif self._gathering.full and intake.whole_blocks:
@@ -91,19 +90,26 @@ class Desk:
         self, order: Order, clients: list[int], requests: dict[int, Arrays], intake: Intake
     ) -> None:
         for answered, client in enumerate(clients):
-            overdue = time.monotonic() - self._told > TICK_SECONDS
-            if not intake.whole_blocks and (self._gathering.full or overdue):
-                self._send(intake)
-            elif self._gathering.full:
-                self._large = len(self._gathering) <= answered
-                self._take(intake)
-            elif overdue:
-                self._pass_on(Parcel(self._arrived))
+            if self._gathering.full or time.monotonic() > self._tell_at:
+                self._report(intake, answered)
             self._now(client)
             reply = self._post.reply(order.kind, client, order.task, requests[client])
             if isinstance(reply, Reply):
                 self._arrived.append(client)
             self._gathering.put(client, reply)
+
+    def _report(self, intake: Intake, answered: int) -> None:
+        """Look at a batch, or tell the server who has answered."""
+        if not intake.whole_blocks:
+            self._send(intake)
+        elif self._gathering.full:
+            self._large = len(self._gathering) <= answered
+            self._take(intake)
+        else:
+            self._pass_on(Parcel(self._arrived))
+
+    def _should_send(self) -> bool:
+        return self._large or time.monotonic() > self._send_at
 
     def _take(self, intake: Intake) -> None:
         replies, self._gathering = self._gathering.replies(), Gathering()
@@ -118,8 +124,8 @@ class Desk:
             self._pass_on(Parcel(self._arrived, account, intake.name, intake.held(), ends_order))
             self._accounts = []
             intake.forget()
-        self._large, self._sent = False, time.monotonic()
+        self._large, self._send_at = False, time.monotonic() + TICK_SECONDS
 
     def _pass_on(self, parcel: Parcel) -> None:
         send(self._line, frame(parcel.to_arrays()))
-        self._arrived, self._told = [], time.monotonic()
+        self._arrived, self._tell_at = [], time.monotonic() + TICK_SECONDS

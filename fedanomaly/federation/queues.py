@@ -56,10 +56,10 @@ class Shares:
         """Return the number of the client's worker."""
         return self.worker_of_block[self.block_of(client)]
 
-    def by_worker(self, lots: npt.NDArray[np.int64], workers: int) -> list[list[int]]:
+    def by_worker(self, lots: npt.NDArray[np.int64], workers: int) -> list[array[int]]:
         """Return the numbers of each worker's lots."""
         owners = np.array(self.worker_of_block)[block_of(lots)]
-        return [lots[owners == worker].tolist() for worker in range(workers)]
+        return [array("q", lots[owners == worker].tolist()) for worker in range(workers)]
 
 
 class Queues:
@@ -80,10 +80,11 @@ class Queues:
         self._numbers = [_shared(most) for _ in range(processes)]
         self._lock = TemporaryFile(buffering=0)  # noqa: SIM115
 
-    def put(self, own: int, numbers: Sequence[int]) -> None:
-        """Let a queue hold these numbers, and no others."""
+    def put(self, numbers: Sequence[array[int]]) -> None:
+        """Let each queue hold these numbers, and no others."""
         with self._alone():
-            self._fill(own, array("q", numbers))
+            for own, few in enumerate(numbers):
+                self._fill(own, few)
 
     def take(self, own: int, most: int = 1) -> list[int]:
         """Return up to ``most`` of a queue's first numbers, which nobody else gets."""

@@ -50,7 +50,8 @@ def judge(config: RunConfig, clients: dict[int, ClientScores], personal: bool) -
 def judged(config: RunConfig, scores: ScoreBatch, personal: bool) -> Judged:
     """Return what :func:`judge` does, of histograms side by side."""
     folds = [scores.part(name) for name in (*CALIBRATION, *BALANCED)]
-    sums = {id(part): Histogram.sum([part.together]) for part in folds}  # once where nothing was balanced
+    distinct = {id(part): part for part in folds}  # two where nothing was balanced
+    sums = {which: Histogram.sum([part.together]) for which, part in distinct.items()}
     calibration = _calibration(*(sums[id(part)] for part in folds))
     common = _threshold(config, calibration)
     keys = [common.key] * len(scores.clients)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import mmap
 import os
 import selectors
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby, repeat
@@ -77,6 +78,7 @@ class ForkedPost(LocalPost):
         held = layout(config)  # read before the fork: shared
         self._shares = Shares([len(part) for part in held.indices], workers)
         self._asked: Asked | None = None
+        self._lots: list[array[int]] = []  # of whom is asked, by worker
         self._help = work is verbs or getattr(work, "stateless", False)
         self._lost: set[int] = set()
         self._at_work = memoryview(mmap.mmap(-1, 8 * workers)).cast("q")  # by worker: the client that answers
@@ -154,9 +156,7 @@ class ForkedPost(LocalPost):
         asked = self._who(clients, question.task.participants)
         first = requests[clients[0]]
         if all(map(is_, requests.values(), repeat(first))):
-            lots = self._shares.by_worker(asked.lots, len(self._workers))
-            for own, numbers in enumerate(lots):
-                self._queues.put(own, numbers)
+            self._queues.put(self._lots)
             for_all = order(asked=asked, requests=[first], shared=True)
             for worker in self._workers:
                 worker.orders.append(for_all)
@@ -177,6 +177,7 @@ class ForkedPost(LocalPost):
             self._asked = self._asked.among(participants)
         else:
             self._asked = Asked(clients, participants, self._shares.size)
+            self._lots = self._shares.by_worker(self._asked.lots, len(self._workers))
         return self._asked
 
     def _mourn(self, worker: Worker) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from array import array
 from collections import Counter
 from contextlib import closing
 from itertools import chain
@@ -14,8 +15,7 @@ from fedanomaly.federation.queues import SECONDS_AT_ONCE, Hand, Queues
 
 def held(*rows):
     queues = Queues(len(rows), 4000)
-    for own, numbers in enumerate(rows):
-        queues.put(own, numbers)
+    queues.put([array("q", numbers) for numbers in rows])
     return closing(queues)
 
 
@@ -31,7 +31,7 @@ def test_numbers_come_in_order_and_then_there_are_none():
 
 def test_new_numbers_replace_those_that_nobody_took():
     with held(range(5)) as queues:
-        queues.put(0, [7, 8])
+        queues.put([array("q", [7, 8])])
         assert (queues.take(0), queues.take(0, 9)) == ([7], [8])
 
 
