@@ -88,17 +88,16 @@ class Ranking:
             return UNDEFINED
         return float(np.interp(alerts, flagged, np.concatenate([[0.0], np.cumsum(self.fraud)])))
 
-    def cuts(self) -> Keys:
-        """Return the ``n_bins + 1`` keys at which a threshold can cut: before all, between, after all.
+    def cut(self, at: int) -> int:
+        """Return the key at which a threshold flags the first ``at`` bins; there is at least one bin.
 
         A cut between two bins lies halfway (in score) between the last flagged and the first spared
         row, so that a score not seen here falls to its nearer neighbour.
         """
-        if not len(self.keys):
-            return np.empty(0, np.int64)
-        ends = lower_edges(self.keys[:-1] + 1)
-        halfway = ends + (lower_edges(self.keys[1:]) - ends) / 2
-        return np.concatenate([self.keys[:1], to_keys(halfway), self.keys[-1:] + 1])
+        if not 0 < at < len(self.keys):
+            return int(self.keys[-1] + 1 if at else self.keys[0])
+        end = lower_edges(self.keys[at - 1] + 1)
+        return int(to_keys(end + (lower_edges(self.keys[at]) - end) / 2))
 
 
 def _shares(counts: Floats) -> Floats:

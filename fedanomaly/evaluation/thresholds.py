@@ -153,8 +153,8 @@ def contamination(calibration: Calibration, options: ThresholdOptions) -> Thresh
             share, why = calibration.fraud.total / labelled, "the share of labelled frauds among them"
         else:
             share, why = DEFAULT_CONTAMINATION, "the default, for no calibration row is labelled as fraud"
-    cuts, flagged = _cuts_of(calibration.scores)
-    key = int(cuts[np.argmin(np.abs(flagged - share * flagged[-1]))])
+    ranking, flagged = _ranked(calibration.scores)
+    key = ranking.cut(int(np.argmin(np.abs(flagged - share * flagged[-1]))))
     return _at(key, "contamination", f"The quantile that flags {share:.4g} of the calibration rows ({why}).")
 
 
@@ -170,7 +170,7 @@ def best_f1(calibration: Calibration, options: ThresholdOptions) -> Threshold:
     f1 = 2 * found / (found + false_alarms + frauds)
     best = int(np.argmax(f1))
     detail = f"The best F1 on the calibration labels, {f1[best]:.4f} with {frauds:,.0f} frauds."
-    return _at(int(ranking.cuts()[best]), "best-f1", detail)
+    return _at(ranking.cut(best), "best-f1", detail)
 
 
 @THRESHOLDS.register("recall")
@@ -187,19 +187,19 @@ def recall(calibration: Calibration, options: ThresholdOptions) -> Threshold:
         f"The fewest rows that hold {options.target_recall:.4g} of the {frauds:,.0f} calibration frauds"
         f" (recall there: {found[first] / frauds:.4f})."
     )
-    return _at(int(ranking.cuts()[first]), "recall", detail)
+    return _at(ranking.cut(first), "recall", detail)
 
 
 @THRESHOLDS.register("budget")
 def budget(calibration: Calibration, options: ThresholdOptions) -> Threshold:
     """Flag as many calibration rows as the alert budget allows, never more."""
-    cuts, flagged = _cuts_of(calibration.scores)
+    ranking, flagged = _ranked(calibration.scores)
     allowed = alerts_allowed(options.budget, flagged[-1])
     last = int(np.searchsorted(flagged, allowed, side="right")) - 1
     detail = (
         f"At most {allowed:,} alerts over {flagged[-1]:,.0f} calibration rows ({flagged[last]:,.0f} raised)."
     )
-    return _at(int(cuts[last]), "budget", detail)
+    return _at(ranking.cut(last), "budget", detail)
 
 
 @THRESHOLDS.register("conformal")
@@ -232,10 +232,10 @@ def _fall_back(wanted: str, calibration: Calibration, options: ThresholdOptions)
     return replace(threshold, detail=reason + threshold.detail)
 
 
-def _cuts_of(histogram: Histogram) -> tuple[np.ndarray, np.ndarray]:
-    """Return every key at which the histogram can be cut, and how many rows each cut flags."""
+def _ranked(histogram: Histogram) -> tuple[Ranking, np.ndarray]:
+    """Return the occupied bins, and how many rows are flagged by a cut at each and after the last."""
     ranking = Ranking.of(histogram, _EMPTY)
-    return ranking.cuts(), np.concatenate([[0.0], np.cumsum(ranking.legitimate)])
+    return ranking, np.concatenate([[0.0], np.cumsum(ranking.legitimate)])
 
 
 def _scaled_back(true: Histogram, balanced: Histogram | None) -> Histogram:
