@@ -7,7 +7,6 @@ import mmap
 import time
 from array import array
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from tempfile import TemporaryFile
 
 import numpy as np
@@ -78,17 +77,17 @@ class Queues:
     def __init__(self, processes: int, most: int) -> None:
         self._first, self._end = _shared(processes), _shared(processes)  # what is left of each queue
         self._numbers = [_shared(most) for _ in range(processes)]
-        self._lock = TemporaryFile(buffering=0)  # noqa: SIM115
+        self._alone = _Lock()
 
     def put(self, numbers: Sequence[array[int]]) -> None:
         """Let each queue hold these numbers, and no others."""
-        with self._alone():
+        with self._alone:
             for own, few in enumerate(numbers):
                 self._fill(own, few)
 
     def take(self, own: int, most: int = 1) -> list[int]:
         """Return up to ``most`` of a queue's first numbers, which nobody else gets."""
-        with self._alone():
+        with self._alone:
             return self._take(own, most)
 
     def take_over(self, own: int, ahead: int = 0) -> list[int]:
@@ -99,7 +98,7 @@ class Queues:
         ahead : int
             As many numbers more for this one: so much else its former owner still has to do.
         """
-        with self._alone():
+        with self._alone:
             left = [end - first for first, end in zip(self._first, self._end, strict=True)]
             longest = left.index(max(left))
             stays = self._first[longest] + max(0, left[longest] - ahead) // 2
@@ -110,7 +109,7 @@ class Queues:
 
     def close(self) -> None:
         """Let go of the lock."""
-        self._lock.close()
+        self._alone.file.close()
 
     def _fill(self, own: int, numbers: memoryview | array[int]) -> None:
         self._end[own] = 0
@@ -122,13 +121,19 @@ class Queues:
         self._first[own] = until = min(first + most, self._end[own])
         return self._numbers[own][first:until].tolist()
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        fcntl.lockf(self._lock, fcntl.LOCK_EX)  # the system gives back what a dead process holds
-        try:
-            yield
-        finally:
-            fcntl.lockf(self._lock, fcntl.LOCK_UN)
+
+class _Lock:
+    """Keeps other processes out; the system opens it when the one that has it dies."""
+
+    def __init__(self) -> None:
+        self.file = TemporaryFile(buffering=0)  # noqa: SIM115
+        self._number = self.file.fileno()
+
+    def __enter__(self) -> None:
+        fcntl.lockf(self._number, fcntl.LOCK_EX)
+
+    def __exit__(self, *error: object) -> None:
+        fcntl.lockf(self._number, fcntl.LOCK_UN)
 
 
 class Hand:

@@ -123,7 +123,7 @@ def test_a_process_killed_while_it_takes_holds_nobody_up():
     with held(range(4)) as queues:
         read, write = os.pipe()
         if not (child := os.fork()):
-            with queues._alone():
+            with queues._alone:
                 os.write(write, b"x")
                 signal.pause()
         os.read(read, 1)
