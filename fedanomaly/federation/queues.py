@@ -75,8 +75,9 @@ class Queues:
     """
 
     def __init__(self, processes: int, most: int) -> None:
-        self._first, self._end = _shared(processes), _shared(processes)  # what is left of each queue
-        self._numbers = [_shared(most) for _ in range(processes)]
+        self._first = shared_numbers(processes)  # of what is left in each queue: a place in its numbers
+        self._end = shared_numbers(processes)
+        self._numbers = [shared_numbers(most) for _ in range(processes)]
         self._alone = _Lock()
 
     def put(self, numbers: Sequence[array[int]]) -> None:
@@ -137,7 +138,7 @@ class _Lock:
 
 
 class Hand:
-    """Takes what one process does.
+    """Takes from the queues what one process does.
 
     Parameters
     ----------
@@ -181,6 +182,6 @@ class Hand:
         return int(seconds * self._done / self._seconds) if self._seconds else 0
 
 
-def _shared(length: int) -> memoryview:
+def shared_numbers(length: int) -> memoryview:
     """Return whole numbers, 0 at first, that are the same ones in processes forked later."""
     return memoryview(mmap.mmap(-1, 8 * length)).cast("q")

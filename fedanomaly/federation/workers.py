@@ -11,7 +11,6 @@ had not sent yet are left out of the step, and the one that was answering is not
 
 from __future__ import annotations
 
-import mmap
 import os
 import selectors
 from array import array
@@ -37,7 +36,7 @@ from fedanomaly.federation.parcels import Order, Parcel
 from fedanomaly.federation.post import Arrived, Nodes, nobody
 from fedanomaly.federation.protocol import Task
 from fedanomaly.federation.question import Account, Question
-from fedanomaly.federation.queues import Hand, Queues, Shares
+from fedanomaly.federation.queues import Hand, Queues, Shares, shared_numbers
 from fedanomaly.federation.replies import Replies
 from fedanomaly.federation.spent import NOTHING
 from fedanomaly.federation.worker_process import Worker
@@ -81,7 +80,7 @@ class ForkedPost(LocalPost):
         self._lots: list[array[int]] = []  # of whom is asked, by worker
         self._help = work is verbs or getattr(work, "stateless", False)
         self._lost: set[int] = set()
-        self._at_work = memoryview(mmap.mmap(-1, 8 * workers)).cast("q")  # by worker: the client that answers
+        self._at_work = shared_numbers(workers)  # by worker: the client that answers
         self._queues = Queues(workers, MOST_BLOCKS * LOTS_A_BLOCK)
         self._workers: list[Worker] = []
         for own in range(workers):

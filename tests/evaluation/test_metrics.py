@@ -186,3 +186,13 @@ def test_summary_of_nothing_defined():
     assert math.isnan(result.mean["recall"]) and math.isnan(result.worst["recall"])
     assert result.worst_client["recall"] == ""
     assert math.isnan(summary({}).micro["accuracy"])
+
+
+@given(labelled_scores())
+def test_a_cut_flags_the_bins_before_it_and_lies_halfway_to_the_next(drawn):
+    ranking = Ranking.of(*histograms(*drawn))
+    keys = ranking.keys
+    cuts = [ranking.cut(at) for at in range(len(keys) + 1)]
+    assert [int((keys < cut).sum()) for cut in cuts] == list(range(len(keys) + 1))
+    ends, starts = lower_edges(keys[:-1] + 1), lower_edges(keys[1:])
+    assert (np.abs(cuts[1:-1] - to_keys((ends + starts) / 2)) <= 1).all()  # however the middle is rounded
