@@ -168,9 +168,13 @@ def test_clients_whose_state_may_be_in_a_worker_go_with_it():
 def test_clients_keep_to_their_worker_unless_their_verbs_are_stateless():
     def seen(stateless):
         came, come = os.pipe()
+        began, begin = os.pipe()
 
         def train(config, rows, task, request, client):
+            if stateless and client == 3:  # the other worker's first one waits until this one's has begun
+                select.select([began], [], [], 60)
             if stateless and client == 0:  # whoever has it waits until somebody else has had the third
+                os.write(begin, b"!")
                 select.select([came], [], [], 60)
             if client == 2:
                 os.write(come, b"!")
